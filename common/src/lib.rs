@@ -1,1 +1,18 @@
-//! common
+//! What every service of Bill-Service shares: the contract on the broker, the one consumer loop, the clients of
+//! outside services, and small plumbing. It imports no other crate of the workspace.
+#![forbid(unsafe_code)]
+
+pub mod broker;
+pub mod clients;
+pub mod clock;
+pub mod config;
+pub mod contract;
+pub mod db;
+pub mod failure;
+pub mod health;
+pub mod ids;
+pub mod money;
+pub mod service;
+pub mod shutdown;
+pub mod telemetry;
+pub mod worker;

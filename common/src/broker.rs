@@ -1,0 +1,350 @@
+//! NATS JetStream: the connection, confirmed publishing, and the streams and consumers as `nats/` defines them.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer, stream};
+use async_nats::{Client, ConnectOptions, Event as ClientEvent, HeaderMap};
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::config::Secret;
+use crate::contract::{Outgoing, streams};
+use crate::health::Health;
+
+/// How long the broker may take to confirm a message before it is sent again with the same id.
+const CONFIRM: Duration = Duration::from_secs(3);
+/// The header that carries the W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// The header that the broker dedupes on.
+pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// A message that the broker did not confirm. It may have been stored all the same: send it again with the same id.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// There is no connection.
+    #[error("the broker is not connected")]
+    NotConnected,
+    /// The broker did not answer, or refused.
+    #[error("the broker did not confirm {subject}: {reason}")]
+    NotConfirmed {
+        /// Where to.
+        subject: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// The broker's confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The message's sequence in its stream.
+    pub sequence: u64,
+    /// Whether the broker had it already.
+    pub duplicate: bool,
+}
+
+/// A connection that comes back by itself. Clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    client: Client,
+    jetstream: jetstream::Context,
+    closed: watch::Receiver<bool>,
+}
+
+impl Broker {
+    /// Connects, and goes on trying for ever in the background: a service may start before its broker. What happens
+    /// to the connection is logged and told to `health`, permission denials included: they otherwise look like timeouts.
+    ///
+    /// # Errors
+    /// When the address can't be understood.
+    pub async fn connect(url: &Secret, service: &str, health: Health) -> anyhow::Result<Self> {
+        health.set("broker", Err("not connected yet".to_owned()));
+        let (closed_tx, closed) = watch::channel(false);
+        let client = ConnectOptions::new()
+            .name(format!("bill-{service}"))
+            .custom_inbox_prefix(format!("_INBOX_{service}"))
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .connection_timeout(Duration::from_secs(2))
+            .ping_interval(Duration::from_secs(10))
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                tell(&event, &health);
+                if event == ClientEvent::Closed {
+                    closed_tx.send_replace(true);
+                }
+                std::future::ready(())
+            })
+            .connect(url.expose())
+            .await
+            .map_err(|error| anyhow::anyhow!("NATS_URL is not usable: {error}"))?;
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(CONFIRM);
+        Ok(Self { client, jetstream, closed })
+    }
+
+    /// Whether there is a connection at this moment.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// The plain client, for core subscriptions and acknowledgements.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// JetStream, for consumers and administration.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// Publishes an event and waits for the broker's confirmation; a lost confirmation is asked for again with the same id.
+    ///
+    /// # Errors
+    /// When it was not confirmed after three tries, or there is no connection.
+    pub async fn publish(&self, message: &Outgoing) -> Result<Confirmed, PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(MESSAGE_ID, message.id.as_str());
+        if let Some(traceparent) = &message.traceparent {
+            headers.insert(TRACEPARENT, traceparent.as_str());
+        }
+        self.publish_raw(&message.subject, headers, message.body.clone()).await
+    }
+
+    /// As [`Self::publish`], for bytes with headers.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn publish_raw(&self, subject: &str, headers: HeaderMap, body: Bytes) -> Result<Confirmed, PublishError> {
+        let once = || async {
+            if !self.is_connected() {
+                return Err(PublishError::NotConnected);
+            }
+            let sent = self.jetstream.publish_with_headers(subject.to_owned(), headers.clone(), body.clone()).await;
+            let confirmed = match sent {
+                Ok(waiting) => waiting.await,
+                Err(error) => Err(error),
+            };
+            confirmed.map(|ack| Confirmed { sequence: ack.sequence, duplicate: ack.duplicate }).map_err(|error| {
+                PublishError::NotConfirmed { subject: subject.to_owned(), reason: error.to_string() }
+            })
+        };
+        once.retry(ExponentialBuilder::default().with_min_delay(Duration::from_millis(50)).with_max_times(2))
+            .when(|error| matches!(error, PublishError::NotConfirmed { .. }))
+            .await
+    }
+
+    /// Sends what is buffered and closes the connection. Waits for the closing itself: after `drain` returns, the
+    /// client still says that it is connected.
+    pub async fn close(&self) {
+        if self.client.drain().await.is_err() {
+            return;
+        }
+        let mut closed = self.closed.clone();
+        drop(tokio::time::timeout(Duration::from_secs(3), closed.wait_for(|closed| *closed)).await);
+    }
+}
+
+/// Quick at first, then every second: a broker that comes back is noticed soon, and one that is gone is not flooded.
+fn reconnect_delay(attempts: usize) -> Duration {
+    Duration::from_millis(50).saturating_mul(u32::try_from(attempts.min(20)).unwrap_or(20)).min(Duration::from_secs(1))
+}
+
+fn tell(event: &ClientEvent, health: &Health) {
+    match event {
+        ClientEvent::Connected => health.set("broker", Ok(())),
+        ClientEvent::Disconnected => health.set("broker", Err("disconnected; reconnecting".to_owned())),
+        ClientEvent::ServerError(error) => tracing::error!(%error, "the broker refused something: {error}"),
+        ClientEvent::ClientError(error) => {
+            health.set("broker", Err(error.to_string()));
+        }
+        ClientEvent::SlowConsumer(id) => tracing::warn!(id, "a subscription is too slow; messages were dropped"),
+        ClientEvent::LameDuckMode | ClientEvent::Draining | ClientEvent::Closed => tracing::debug!(%event, "broker: {event}"),
+    }
+}
+
+/// A durable consumer, as `nats/consumers.json` defines it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConsumerDefinition {
+    /// The stream it reads.
+    pub stream: String,
+    /// Its settings, in the words of the JetStream API.
+    pub config: consumer::pull::Config,
+}
+
+/// What `nats/` says should exist.
+#[derive(Debug, Clone)]
+pub struct Definitions {
+    /// The streams.
+    pub streams: Vec<stream::Config>,
+    /// The consumers.
+    pub consumers: Vec<ConsumerDefinition>,
+}
+
+impl Definitions {
+    /// The committed definitions.
+    ///
+    /// # Errors
+    /// When the files can't be read as what they should be; a test checks that they can.
+    pub fn committed() -> anyhow::Result<Self> {
+        Ok(Self {
+            streams: serde_json::from_str(include_str!("../../nats/streams.json"))?,
+            consumers: serde_json::from_str(include_str!("../../nats/consumers.json"))?,
+        })
+    }
+
+    /// The same with so many replicas of each stream: 3 for a cluster of three.
+    #[must_use]
+    pub fn with_replicas(mut self, replicas: usize) -> Self {
+        for stream in &mut self.streams {
+            stream.num_replicas = replicas;
+        }
+        self
+    }
+
+    /// The same with another time that a consumer waits for an acknowledgement.
+    #[must_use]
+    pub fn with_ack_wait(mut self, ack_wait: Duration) -> Self {
+        for consumer in &mut self.consumers {
+            consumer.config.ack_wait = ack_wait;
+        }
+        self
+    }
+
+    /// The consumers of one service: stream and durable name.
+    #[must_use]
+    pub fn consumers_of(&self, service: &str) -> Vec<(String, String)> {
+        self.consumers
+            .iter()
+            .filter_map(|consumer| Some((consumer.stream.clone(), consumer.config.durable_name.clone()?)))
+            .filter(|(_, durable)| durable == service)
+            .collect()
+    }
+
+    /// Creates what is missing and changes what differs (an upsert: the `get_or_create` calls keep old settings
+    /// silently). Returns a line for everything that was missing or differed.
+    ///
+    /// # Errors
+    /// What the broker says.
+    pub async fn apply(&self, jetstream: &jetstream::Context) -> anyhow::Result<Vec<String>> {
+        let drift = self.drift(jetstream).await?;
+        for stream in &self.streams {
+            jetstream
+                .create_or_update_stream(stream.clone())
+                .await
+                .map_err(|error| anyhow::anyhow!("stream {}: {error}", stream.name))?;
+        }
+        for consumer in &self.consumers {
+            jetstream
+                .create_consumer_on_stream(consumer.config.clone(), consumer.stream.as_str())
+                .await
+                .map_err(|error| anyhow::anyhow!("consumer {} on {}: {error}", consumer.name(), consumer.stream))?;
+        }
+        Ok(drift)
+    }
+
+    /// Compares what exists with what should: a line for each difference.
+    ///
+    /// # Errors
+    /// What the broker says, other than that something does not exist.
+    pub async fn drift(&self, jetstream: &jetstream::Context) -> anyhow::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for want in &self.streams {
+            match jetstream.get_stream(&want.name).await {
+                Ok(found) => {
+                    let have = serde_json::to_value(&found.cached_info().config)?;
+                    lines.extend(differences(&format!("stream {}", want.name), &serde_json::to_value(want)?, &have));
+                }
+                Err(error) if is_missing_stream(&error) => lines.push(format!("stream {} is missing", want.name)),
+                Err(error) => anyhow::bail!("stream {}: {error}", want.name),
+            }
+        }
+        for want in &self.consumers {
+            let name = format!("consumer {} on {}", want.name(), want.stream);
+            let found = jetstream.get_consumer_from_stream::<consumer::pull::Config, _, _>(want.name(), want.stream.as_str()).await;
+            match found {
+                Ok(found) => {
+                    let have = serde_json::to_value(&found.cached_info().config)?;
+                    lines.extend(differences(&name, &serde_json::to_value(&want.config)?, &have));
+                }
+                Err(_) => lines.push(format!("{name} is missing")),
+            }
+        }
+        Ok(lines)
+    }
+}
+
+impl ConsumerDefinition {
+    fn name(&self) -> &str {
+        self.config.durable_name.as_deref().unwrap_or_default()
+    }
+}
+
+fn is_missing_stream(error: &jetstream::context::GetStreamError) -> bool {
+    matches!(error.kind(), jetstream::context::GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Every setting that the definition names and the broker has otherwise. What the definition leaves out is the broker's choice.
+fn differences(what: &str, want: &serde_json::Value, have: &serde_json::Value) -> Vec<String> {
+    let Some(want) = want.as_object() else { return Vec::new() };
+    want.iter()
+        .filter(|(key, value)| {
+            let have = &have[key.as_str()];
+            **value != *have && !(is_default(value) && (have.is_null() || is_default(have))) && key.as_str() != "metadata"
+        })
+        .map(|(key, value)| format!("{what}: {key} is {}, should be {value}", have[key.as_str()]))
+        .collect()
+}
+
+fn is_default(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::Bool(on) => !on,
+        serde_json::Value::Number(number) => matches!(number.as_i64(), Some(0 | -1)),
+        serde_json::Value::String(text) => text.is_empty(),
+        serde_json::Value::Array(items) => items.is_empty(),
+        serde_json::Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// The stream that an event belongs to, for a check before it is published.
+#[must_use]
+pub fn stream_of(message: &Outgoing) -> Option<&'static str> {
+    streams::of(&message.subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_definitions_can_be_read_and_fit_together() {
+        let definitions = Definitions::committed().unwrap();
+        for stream in &definitions.streams {
+            assert_eq!(stream.retention, stream::RetentionPolicy::Limits, "{}", stream.name);
+            assert_eq!(stream.storage, stream::StorageType::File, "{}", stream.name);
+            assert_eq!(stream.discard, stream::DiscardPolicy::New, "{}: nothing unread is thrown away", stream.name);
+        }
+        for consumer in &definitions.consumers {
+            assert!(definitions.streams.iter().any(|stream| stream.name == consumer.stream), "{}", consumer.name());
+            for subject in &consumer.config.filter_subjects {
+                assert_eq!(streams::of(subject), Some(consumer.stream.as_str()), "{subject}");
+            }
+        }
+        for service in ["recharger", "ledger", "syncer"] {
+            assert!(!definitions.consumers_of(service).is_empty(), "{service}");
+        }
+    }
+
+    #[test]
+    fn drift_names_the_setting() {
+        let want = serde_json::json!({ "max_age": 5, "discard": "new", "max_msgs": 0 });
+        let have = serde_json::json!({ "max_age": 7, "discard": "new", "max_msgs": -1, "other": 1 });
+        assert_eq!(differences("stream X", &want, &have), ["stream X: max_age is 7, should be 5"]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Clients of outside services. Every answer becomes a domain outcome, exhaustively.
+pub mod quota;
+pub mod stripe;

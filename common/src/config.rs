@@ -1,0 +1,224 @@
+//! Configuration from the environment. A reader collects everything that is wrong, so that one message names it all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where variables come from: the process, or a map in a test.
+pub trait Env {
+    /// The variable's value; empty counts as absent.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The process's environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessEnv;
+
+impl Env for ProcessEnv {
+    fn get(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+    }
+}
+
+impl Env for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        BTreeMap::get(self, name).cloned().filter(|value| !value.trim().is_empty())
+    }
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself; for the one call that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration is not usable:\n  - {}", .0.join("\n  - "))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Reads variables and collects what is wrong with them.
+pub struct Reader<'a> {
+    env: &'a dyn Env,
+    problems: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of `env`.
+    #[must_use]
+    pub fn new(env: &'a dyn Env) -> Self {
+        Self { env, problems: Vec::new() }
+    }
+
+    /// The variable, if it is set.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<String> {
+        self.env.get(name)
+    }
+
+    /// The variable, which must be set; `hint` says to what.
+    pub fn required(&mut self, name: &str, hint: &str) -> String {
+        self.env.get(name).unwrap_or_else(|| {
+            self.problem(format!("{name} is not set: {hint}"));
+            String::new()
+        })
+    }
+
+    /// A secret which must be set; `hint` says to what.
+    pub fn secret(&mut self, name: &str, hint: &str) -> Secret {
+        Secret::new(self.required(name, hint))
+    }
+
+    /// The variable as a value, or the default.
+    pub fn parse<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, default: T) -> T {
+        match self.env.get(name).map(|text| text.trim().parse::<T>()) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(error)) => {
+                self.problem(format!("{name} is not valid: {error}"));
+                default
+            }
+        }
+    }
+
+    /// A switch: `on`/`off`, `true`/`false`, `1`/`0`.
+    pub fn switch(&mut self, name: &str, default: bool) -> bool {
+        match self.env.get(name).as_deref().map(str::trim) {
+            None => default,
+            Some("on" | "true" | "1" | "yes") => true,
+            Some("off" | "false" | "0" | "no") => false,
+            Some(other) => {
+                self.problem(format!("{name} is {other:?}: use on or off"));
+                default
+            }
+        }
+    }
+
+    /// A span of time such as `500ms`, `30s`, `15m`, `24h`; a bare number is seconds.
+    pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
+        match self.env.get(name).map(|text| parse_duration(text.trim())) {
+            None => default,
+            Some(Some(value)) => value,
+            Some(None) => {
+                self.problem(format!("{name} is not a span of time: use for instance 500ms, 30s, 15m or 24h"));
+                default
+            }
+        }
+    }
+
+    /// Notes something else that is wrong.
+    pub fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// All that was wrong.
+    pub fn finish<T>(self, config: T) -> Result<T, ConfigError> {
+        if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
+    }
+}
+
+/// Reads a span of time.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    match &text[digits..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
+        "d" => Some(Duration::from_secs(number.checked_mul(86_400)?)),
+        _ => None,
+    }
+}
+
+/// What every service is told.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// `NATS_URL`; may carry a user and password.
+    pub nats_url: Secret,
+    /// `DATABASE_URL`.
+    pub database_url: Secret,
+    /// `DATABASE_POOL`: the most connections to PostgreSQL. 10 by default.
+    pub database_pool: u32,
+    /// `CONCURRENCY`: how many messages of one stream are handled at once. 8 by default.
+    pub concurrency: usize,
+    /// `MAX_ATTEMPTS`: after so many deliveries a message is parked. 40 by default: with delays that grow to a
+    /// minute that is more than half an hour, longer than any restart of a broker or a database should take.
+    pub max_attempts: u32,
+    /// `RETRY_CAP`: the longest delay between two attempts. One minute by default.
+    pub retry_cap: Duration,
+}
+
+impl Base {
+    /// Reads the common variables.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            nats_url: Secret::new(reader.optional("NATS_URL").unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned())),
+            database_url: reader.secret("DATABASE_URL", "the PostgreSQL database, postgres://user:password@host/name"),
+            database_pool: reader.parse("DATABASE_POOL", 10),
+            concurrency: reader.parse("CONCURRENCY", 8),
+            max_attempts: reader.parse("MAX_ATTEMPTS", 40),
+            retry_cap: reader.duration("RETRY_CAP", Duration::from_secs(60)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn one_message_names_all_that_is_wrong() {
+        let env = env(&[("WAIT", "soon"), ("ON", "maybe"), ("COUNT", "x"), ("EMPTY", " ")]);
+        let mut reader = Reader::new(&env);
+        reader.duration("WAIT", Duration::ZERO);
+        reader.switch("ON", false);
+        reader.parse("COUNT", 1_u32);
+        reader.required("EMPTY", "a text");
+        let message = reader.finish(()).unwrap_err().to_string();
+        for name in ["WAIT", "ON", "COUNT", "EMPTY"] {
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        for (text, want) in [("500ms", 500), ("2", 2_000), ("3s", 3_000), ("1m", 60_000), ("1h", 3_600_000)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(want)), "{text}");
+        }
+        for bad in ["", "s", "1w", "-1s", "1.5s"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "<secret>");
+    }
+}

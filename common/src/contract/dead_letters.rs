@@ -1,0 +1,29 @@
+//! Published by every service: what could not be handled, with what is needed to bring it back.
+
+/// The subject that a dead letter is parked on.
+#[must_use]
+pub fn dead_letter_subject(service: &str, original: &str) -> String {
+    format!("dead.{service}.{original}")
+}
+
+/// The headers of a dead letter. Its body is the original body, byte for byte.
+pub struct DeadLetterHeaders;
+
+impl DeadLetterHeaders {
+    /// A stable word: `malformed`, `exhausted` or `panicked`.
+    pub const REASON: &'static str = "Bill-Reason";
+    /// The error with its causes.
+    pub const ERROR: &'static str = "Bill-Error";
+    /// The stream it came from.
+    pub const STREAM: &'static str = "Bill-Stream";
+    /// The consumer that gave up.
+    pub const CONSUMER: &'static str = "Bill-Consumer";
+    /// Its sequence in that stream.
+    pub const SEQUENCE: &'static str = "Bill-Sequence";
+    /// How often it was delivered.
+    pub const ATTEMPTS: &'static str = "Bill-Attempts";
+    /// The subject it had.
+    pub const SUBJECT: &'static str = "Bill-Subject";
+    /// The `Nats-Msg-Id` it had.
+    pub const MESSAGE_ID: &'static str = "Bill-Msg-Id";
+}

@@ -1,0 +1,82 @@
+//! PostgreSQL: the pool and the migrations.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config::Secret;
+use crate::health::Health;
+use crate::shutdown::Shutdown;
+
+/// Every migration, from `migrations/`.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// How long a query waits for a connection before it gives up and is retried with its message.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// How often the database is asked whether it is there.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// A pool that connects when it is first used, so that a service can start before its database.
+///
+/// # Errors
+/// When the address can't be understood.
+pub fn pool(url: &Secret, service: &str, connections: u32) -> anyhow::Result<PgPool> {
+    let options = PgConnectOptions::from_str(url.expose())
+        .map_err(|_| anyhow::anyhow!("DATABASE_URL is not valid: use postgres://user:password@host:port/name"))?
+        .application_name(&format!("bill-{service}"))
+        .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "60s")]);
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
+        .idle_timeout(Duration::from_secs(300))
+        .connect_lazy_with(options))
+}
+
+/// Keeps `health` informed of the database, until the shutdown.
+pub async fn watch(pool: PgPool, health: Health, shutdown: Shutdown) {
+    let stop = shutdown.wait();
+    tokio::pin!(stop);
+    loop {
+        let state = sqlx::query("SELECT 1").execute(&pool).await.map(drop).map_err(|error| error.to_string());
+        health.set("database", state);
+        tokio::select! {
+            () = tokio::time::sleep(PROBE) => {}
+            () = &mut stop => return,
+        }
+    }
+}
+
+/// Waits until the database answers and has our tables, and says so while it does not.
+/// Returns false when the shutdown came first.
+pub async fn wait_until_ready(pool: &PgPool, shutdown: &Shutdown) -> bool {
+    loop {
+        let migrated = sqlx::query("SELECT 1 FROM organization_balance_config LIMIT 1").execute(pool).await;
+        match migrated {
+            Ok(_) => return true,
+            Err(error) => tracing::warn!(%error, "waiting for the database and its migrations"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PROBE) => {}
+            () = shutdown.wait() => return false,
+        }
+    }
+}
+
+/// Applies every migration that is missing.
+///
+/// # Errors
+/// What the database says.
+pub async fn migrate_up(pool: &PgPool) -> anyhow::Result<()> {
+    Ok(MIGRATOR.run(pool).await?)
+}
+
+/// Takes back every migration.
+///
+/// # Errors
+/// What the database says.
+pub async fn migrate_down(pool: &PgPool) -> anyhow::Result<()> {
+    Ok(MIGRATOR.undo(pool, 0).await?)
+}

@@ -1,0 +1,125 @@
+//! `/health`, `/health/live`, `/health/ready` and `/metrics`, the same on every service.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::Registry;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use warp::http::StatusCode;
+use warp::{Filter, Reply};
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+/// What a service needs, and whether it is there. Clones share it.
+#[derive(Clone)]
+pub struct Health {
+    service: &'static str,
+    clock: SharedClock,
+    parts: Arc<Mutex<BTreeMap<&'static str, Part>>>,
+}
+
+#[derive(Clone)]
+struct Part {
+    up: bool,
+    since: Timestamp,
+    detail: String,
+}
+
+impl Health {
+    /// A service that needs nothing yet.
+    #[must_use]
+    pub fn new(service: &'static str, clock: SharedClock) -> Self {
+        Self { service, clock, parts: Arc::default() }
+    }
+
+    /// Says that a part is there, or why not. A change is logged.
+    pub fn set(&self, part: &'static str, state: Result<(), String>) {
+        let (up, detail) = match state {
+            Ok(()) => (true, "reachable".to_owned()),
+            Err(why) => (false, why),
+        };
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let changed = parts.get(part).is_none_or(|known| known.up != up);
+        if changed {
+            if up {
+                tracing::info!(part, "{part} is reachable");
+            } else {
+                tracing::warn!(part, detail, "{part} is not reachable: {detail}");
+            }
+        }
+        let since = parts.get(part).filter(|_| !changed).map_or(now, |known| known.since);
+        parts.insert(part, Part { up, since, detail });
+    }
+
+    /// Whether everything that the service needs is there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        !parts.is_empty() && parts.values().all(|part| part.up)
+    }
+
+    /// Whether one part is there.
+    #[must_use]
+    pub fn is_up(&self, part: &str) -> bool {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).get(part).is_some_and(|part| part.up)
+    }
+
+    /// The table for people and programs.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        let ready = self.is_ready();
+        let now = self.clock.now();
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts: serde_json::Map<String, Value> = parts
+            .iter()
+            .map(|(name, part)| {
+                let seconds = (now - part.since).num_seconds();
+                let state = if part.up { "up" } else { "down" };
+                ((*name).to_owned(), json!({ "state": state, "for_seconds": seconds, "detail": part.detail }))
+            })
+            .collect();
+        json!({ "service": self.service, "status": if ready { "ready" } else { "not_ready" }, "parts": parts })
+    }
+}
+
+/// The four routes.
+#[must_use]
+pub fn routes(
+    health: Health,
+    registry: Registry,
+) -> impl Filter<Extract = (impl Reply,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
+    let table = {
+        let health = health.clone();
+        warp::path!("health").map(move || warp::reply::json(&health.report()).into_response())
+    };
+    let live = warp::path!("health" / "live").map(|| warp::reply::json(&json!({ "status": "live" })).into_response());
+    let ready = warp::path!("health" / "ready").map(move || {
+        let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        warp::reply::with_status(warp::reply::json(&health.report()), status).into_response()
+    });
+    let metrics = warp::path!("metrics").map(move || {
+        let body = telemetry::exposition(&registry);
+        warp::reply::with_header(body, "content-type", "text/plain; version=0.0.4; charset=utf-8").into_response()
+    });
+    warp::get().and(table.or(live).unify().or(ready).unify().or(metrics).unify())
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// When it is taken or not ours; the message names it.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow::anyhow!("can't listen on {address}: {error}; choose another address or port"))
+}
+
+/// Serves the four routes until the shutdown is given: for services that have no other HTTP.
+pub async fn serve(listener: TcpListener, health: Health, registry: Registry, shutdown: Shutdown) {
+    warp::serve(routes(health, registry)).incoming(listener).graceful(shutdown.wait()).run().await;
+}

@@ -1,0 +1,99 @@
+//! What is the same in every service: starting, what it is made of, stopping.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use prometheus::Registry;
+use sqlx::PgPool;
+
+use crate::broker::Broker;
+use crate::clock::SharedClock;
+use crate::config::{Base, ConfigError, Env, ProcessEnv};
+use crate::health::{self, Health};
+use crate::shutdown::Shutdown;
+use crate::worker::{self, Handler};
+use crate::{db, telemetry};
+
+/// What a service is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The service's name: its durable consumers, its inbox prefix, its dead letters.
+    pub service: &'static str,
+    /// Common configuration.
+    pub base: Base,
+    /// The time.
+    pub clock: SharedClock,
+    /// Whether what it needs is there.
+    pub health: Health,
+    /// Its metrics.
+    pub registry: Registry,
+    /// The database.
+    pub pool: PgPool,
+    /// The broker.
+    pub broker: Broker,
+}
+
+impl Parts {
+    /// Prepares the parts. Neither the broker nor the database needs to be there yet.
+    ///
+    /// # Errors
+    /// When an address can't be understood.
+    pub async fn prepare(service: &'static str, base: Base, clock: SharedClock, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let health = Health::new(service, clock.clone());
+        let registry = telemetry::registry(service);
+        let pool = db::pool(&base.database_url, service, base.database_pool)?;
+        health.set("database", Err("not asked yet".to_owned()));
+        let broker = Broker::connect(&base.nats_url, service, health.clone()).await?;
+        tokio::spawn(db::watch(pool.clone(), health.clone(), shutdown.clone()));
+        Ok(Self { service, base, clock, health, registry, pool, broker })
+    }
+}
+
+/// Runs a service whose work is to consume: health routes on `listen`, the loop until the shutdown, then a clean end.
+///
+/// # Errors
+/// When the address is taken, or the streams' definitions can't be read.
+pub async fn consume<H: Handler>(parts: Parts, listen: SocketAddr, handler: H, shutdown: Shutdown) -> anyhow::Result<()> {
+    let listener = health::bind(listen).await?;
+    tracing::info!(address = %listener.local_addr()?, "{} listens for health and metrics", parts.service);
+    let http = tokio::spawn(health::serve(listener, parts.health.clone(), parts.registry.clone(), shutdown.clone()));
+    if db::wait_until_ready(&parts.pool, &shutdown).await {
+        worker::run(&parts, handler, shutdown.clone()).await?;
+    }
+    parts.broker.close().await;
+    parts.pool.close().await;
+    drop(http.await);
+    tracing::info!("{} has stopped", parts.service);
+    Ok(())
+}
+
+/// The body of every `main`: logs, configuration, signals, run; a mistake in the configuration is said once, whole.
+pub fn main<C, F>(read: impl FnOnce(&dyn Env) -> Result<C, ConfigError>, run: impl FnOnce(C, Shutdown) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let config = telemetry::init_logs(&ProcessEnv).and_then(|()| read(&ProcessEnv));
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+        |runtime| {
+            runtime.block_on(async {
+                let shutdown = Shutdown::on_signals()?;
+                run(config, shutdown).await
+            })
+        },
+    );
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the log may be filtered; whoever starts a service must see why it did not start")]
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
