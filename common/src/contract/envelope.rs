@@ -5,6 +5,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::failure::Failure;
@@ -45,7 +46,7 @@ pub struct Event<T> {
     pub datacontenttype: String,
     /// The id of the event that started the chain
     pub correlationid: EventId,
-    /// W3C trace context
+    /// W3C trace context; its trace id derives from `correlationid`, so that a chain is one trace
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub traceparent: Option<String>,
     /// The payload
@@ -85,6 +86,7 @@ impl<T: Payload> Event<T> {
     }
 
     fn new(id: EventId, subject: Option<OrganizationId>, time: Timestamp, correlation: EventId, data: T) -> Self {
+        let traceparent = traceparent(&correlation, &id);
         Self {
             specversion: "1.0".to_owned(),
             id,
@@ -94,7 +96,7 @@ impl<T: Payload> Event<T> {
             time,
             datacontenttype: "application/json".to_owned(),
             correlationid: correlation,
-            traceparent: None,
+            traceparent: Some(traceparent),
             data,
         }
     }
@@ -106,7 +108,7 @@ impl<T: Payload> Event<T> {
         format!("{}.{organization}", T::KIND)
     }
 
-    /// The event as a message. The worker adds the trace context of what it is handling where there is none.
+    /// The event as a message.
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the payload can't be written as JSON; none of ours is such.
@@ -140,6 +142,13 @@ impl<T: Payload> Event<T> {
     pub fn organization(&self) -> Result<&OrganizationId, Failure> {
         self.subject.as_ref().ok_or_else(|| Failure::malformed(anyhow::anyhow!("the event {} has no subject", self.id)))
     }
+}
+
+/// The trace context of an event: derived, so that a repeat has the same one and nothing needs to be passed along.
+fn traceparent(correlation: &EventId, id: &EventId) -> String {
+    let trace = hex::encode(Sha256::digest(correlation.as_str()));
+    let span = hex::encode(Sha256::digest(id.as_str()));
+    format!("00-{}-{}-01", &trace[..32], &span[..16])
 }
 
 /// A subject without its last token: the kind of event.

@@ -1,8 +1,48 @@
-//! stub
+//! The one consumer loop. Every service hands it a [`Handler`]; it does the rest, in this order:
+//!
+//! 1. the handler commits its effects and returns what follows;
+//! 2. what follows is published and confirmed by the broker;
+//! 3. only then the input is acknowledged.
+//!
+//! A crash anywhere before 3 brings the message again, and the repeat comes to the same effects and the same
+//! follow-ups, because both are keyed by the input. Neither the broker's dedupe window nor confirmed acknowledgements
+//! are relied on: both can be lost.
+//!
+//! A message that fails is brought again after a delay that the loop computes ([`verdict`]); one that can't be
+//! understood, or failed often enough, is parked first and dropped second ([`dead_letter`]).
+
+mod dead_letter;
+mod verdict;
+
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
-use crate::contract::{Event, Outgoing, Payload, kind_of};
+use futures_util::{FutureExt, StreamExt};
+use prometheus::{HistogramVec, IntCounterVec, Registry};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub use verdict::{ParkReason, RetryPolicy, Verdict, verdict};
+
+use crate::broker::{Broker, Definitions, MESSAGE_ID, TRACEPARENT};
+use crate::contract::{Event, Outgoing, Payload, kind_of, organization_of};
 use crate::failure::Failure;
+use crate::service::Parts;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+/// How long one request for messages waits for them. A shutdown waits for it, too.
+const PULL: Duration = Duration::from_secs(2);
+/// The broker shows at this rate that a waiting request is not forgotten (after a restart it is).
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// The pause before a lost consumer is looked for again.
+const REBIND: Duration = Duration::from_millis(300);
 
 /// One delivery of a message.
 #[derive(Debug, Clone)]
@@ -37,6 +77,26 @@ impl Delivery {
     pub fn decode<T: Payload>(&self) -> Result<Event<T>, Failure> {
         Event::decode(&self.body)
     }
+
+    fn of(message: &Message) -> Result<Self, async_nats::Error> {
+        let info = message.info()?;
+        let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|value| value.as_str().to_owned());
+        Ok(Self {
+            subject: message.subject.to_string(),
+            body: message.payload.clone(),
+            stream: info.stream.to_owned(),
+            sequence: info.stream_sequence,
+            attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX),
+            message_id: header(MESSAGE_ID),
+            traceparent: header(TRACEPARENT),
+        })
+    }
+
+    /// Where in its window this delivery's delay falls: spread over messages, the same for a repeat.
+    fn spread(&self) -> u32 {
+        let mixed = self.sequence.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(self.attempt % 64);
+        u32::try_from(mixed % 1000).unwrap_or_default()
+    }
 }
 
 /// What a service does with a message.
@@ -46,10 +106,250 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, delivery: &Delivery) -> impl Future<Output = Result<Vec<Outgoing>, Failure>> + Send;
 }
 
-/// Runs the loop for every consumer of the service until the shutdown.
+#[derive(Clone)]
+struct Metrics {
+    messages: IntCounterVec,
+    seconds: HistogramVec,
+    redeliveries: IntCounterVec,
+    parked: IntCounterVec,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Self {
+        let counter = |name, help, labels: &[&str]| telemetry::counter_vec(registry, name, help, labels);
+        Self {
+            messages: counter("bill_messages_total", "Messages handled, by stream and result.", &["stream", "result"]),
+            seconds: telemetry::seconds_vec(registry, "bill_message_seconds", "How long handling a message takes.", &["stream"]),
+            redeliveries: counter("bill_redeliveries_total", "Messages that were delivered again.", &["stream"]),
+            parked: counter("bill_dead_letters_total", "Messages that were parked, by reason.", &["stream", "reason"]),
+        }
+    }
+}
+
+struct Loop<H> {
+    service: &'static str,
+    broker: Broker,
+    handler: H,
+    policy: RetryPolicy,
+    concurrency: usize,
+    metrics: Metrics,
+}
+
+/// Runs the loop for every consumer of the service until the shutdown: then what is in flight finishes, and what was
+/// delivered but not begun is given back.
 ///
 /// # Errors
 /// When the definitions can't be read.
-pub async fn run<H: Handler>(_parts: &crate::service::Parts, _handler: H, _shutdown: crate::shutdown::Shutdown) -> anyhow::Result<()> {
+pub async fn run<H: Handler>(parts: &Parts, handler: H, shutdown: Shutdown) -> anyhow::Result<()> {
+    let consumers = Definitions::committed()?.consumers_of(parts.service);
+    let shared = Arc::new(Loop {
+        service: parts.service,
+        broker: parts.broker.clone(),
+        handler,
+        policy: RetryPolicy {
+            max_attempts: parts.base.max_attempts,
+            first: Duration::from_millis(200),
+            cap: parts.base.retry_cap,
+        },
+        concurrency: parts.base.concurrency.max(1),
+        metrics: Metrics::new(&parts.registry),
+    });
+    let tasks = TaskTracker::new();
+    for (stream, durable) in consumers {
+        tasks.spawn(consume(shared.clone(), stream, durable, shutdown.clone()));
+    }
+    tasks.close();
+    tasks.wait().await;
     Ok(())
+}
+
+/// Asks for messages until the shutdown, through every restart of the broker.
+async fn consume<H: Handler>(shared: Arc<Loop<H>>, stream: String, durable: String, shutdown: Shutdown) {
+    let permits = Arc::new(Semaphore::new(shared.concurrency));
+    let tasks = TaskTracker::new();
+    while !shutdown.is_given() {
+        if let Some(consumer) = bind(&shared.broker, &stream, &durable).await {
+            pull_until_error(&shared, &consumer, &permits, &tasks, &shutdown).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REBIND) => {}
+            () = shutdown.wait() => {}
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn bind(broker: &Broker, stream: &str, durable: &str) -> Option<Consumer<pull::Config>> {
+    if !broker.is_connected() {
+        return None;
+    }
+    match broker.jetstream().get_consumer_from_stream(durable, stream).await {
+        Ok(consumer) => Some(consumer),
+        Err(error) => {
+            tracing::warn!(stream, durable, %error, "waiting for consumer {durable} on {stream}: is `bill-setup` done?");
+            None
+        }
+    }
+}
+
+/// Asks for as many messages as can be begun at once, so that none waits in memory while its time runs.
+async fn pull_until_error<H: Handler>(
+    shared: &Arc<Loop<H>>,
+    consumer: &Consumer<pull::Config>,
+    permits: &Arc<Semaphore>,
+    tasks: &TaskTracker,
+    shutdown: &Shutdown,
+) {
+    let ack_wait = consumer.cached_info().config.ack_wait;
+    while !shutdown.is_given() {
+        let Some(first) = one_permit(permits, shutdown).await else { return };
+        let free = permits.available_permits() + 1;
+        drop(first);
+        let request = consumer.batch().max_messages(free).expires(PULL).heartbeat(HEARTBEAT).messages();
+        let mut batch = match request.await {
+            Ok(batch) => batch,
+            Err(error) => return tracing::debug!(%error, "asking for messages failed"),
+        };
+        while let Some(item) = batch.next().await {
+            let message = match item {
+                Ok(message) => message,
+                Err(error) => return tracing::debug!(%error, "waiting for messages failed"),
+            };
+            if shutdown.is_given() {
+                give_back(&message).await;
+                continue;
+            }
+            let Some(permit) = one_permit(permits, shutdown).await else {
+                give_back(&message).await;
+                continue;
+            };
+            tasks.spawn(process(shared.clone(), message, ack_wait, permit));
+        }
+    }
+}
+
+async fn one_permit(permits: &Arc<Semaphore>, shutdown: &Shutdown) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        permit = permits.clone().acquire_owned() => permit.ok(),
+        () = shutdown.wait() => None,
+    }
+}
+
+async fn give_back(message: &Message) {
+    if let Err(error) = message.ack_with(AckKind::Nak(None)).await {
+        tracing::debug!(%error, "a message could not be given back; it comes again by itself");
+    }
+}
+
+async fn process<H: Handler>(shared: Arc<Loop<H>>, message: Message, ack_wait: Duration, permit: OwnedSemaphorePermit) {
+    match Delivery::of(&message) {
+        Ok(delivery) => {
+            let organization = organization_of(&delivery.subject).map(String::from).unwrap_or_default();
+            let span = tracing::info_span!(
+                "worker.message.handle",
+                subject = delivery.subject,
+                sequence = delivery.sequence,
+                attempt = delivery.attempt,
+                c_organization_id = organization,
+                event_id = delivery.message_id.as_deref().unwrap_or_default(),
+            );
+            shared.process(&message, &delivery, ack_wait).instrument(span).await;
+        }
+        Err(error) => tracing::error!(%error, subject = %message.subject, "a message without JetStream's reply subject"),
+    }
+    drop(permit);
+}
+
+impl<H: Handler> Loop<H> {
+    async fn process(&self, message: &Message, delivery: &Delivery, ack_wait: Duration) {
+        let stream = [delivery.stream.as_str()];
+        if delivery.attempt > 1 {
+            self.metrics.redeliveries.with_label_values(&stream).inc();
+        }
+        let timer = self.metrics.seconds.with_label_values(&stream).start_timer();
+        let outcome = keeping_alive(message, ack_wait, self.handle_and_publish(delivery)).await;
+        timer.observe_duration();
+        let verdict = verdict(outcome.as_ref().map(drop), delivery.attempt, self.policy, delivery.spread());
+        self.log(&outcome, verdict);
+        let result = self.carry_out(message, delivery, &outcome, verdict).await;
+        self.metrics.messages.with_label_values(&[delivery.stream.as_str(), result]).inc();
+    }
+
+    /// Effects first, then what follows from them, each confirmed.
+    async fn handle_and_publish(&self, delivery: &Delivery) -> Result<(), Failure> {
+        let follow_ups = AssertUnwindSafe(self.handler.handle(delivery))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(Failure::retry(anyhow::anyhow!("the handler panicked: {}", panic_text(&*panic)))))?;
+        for event in follow_ups {
+            self.broker.publish(&event).await.map_err(Failure::retry)?;
+            tracing::debug!(follow_up = %event.id, subject = event.subject, "published {}", event.subject);
+        }
+        Ok(())
+    }
+
+    fn log(&self, outcome: &Result<(), Failure>, verdict: Verdict) {
+        match (outcome, verdict) {
+            (Ok(()), _) => {}
+            (Err(failure), Verdict::Ack) => tracing::info!("not done: {failure:#}"),
+            (Err(failure), Verdict::RetryIn(delay)) => tracing::warn!(?delay, "{failure:#}"),
+            (Err(failure), Verdict::Park(reason)) => {
+                tracing::error!(reason = reason.as_str(), "parked as a dead letter of {}: {failure:#}", self.service);
+            }
+        }
+    }
+
+    /// Returns the result's name. An answer that does not reach the broker is no harm: the message comes again.
+    async fn carry_out(&self, message: &Message, delivery: &Delivery, outcome: &Result<(), Failure>, verdict: Verdict) -> &'static str {
+        let (answer, result) = match verdict {
+            Verdict::Ack => (message.ack().await, if outcome.is_ok() { "ok" } else { "refused" }),
+            Verdict::RetryIn(delay) => (message.ack_with(AckKind::Nak(Some(delay))).await, "retried"),
+            Verdict::Park(reason) => {
+                let error = outcome.as_ref().err().map(|failure| format!("{failure:#}")).unwrap_or_default();
+                match dead_letter::park(&self.broker, self.service, delivery, reason, &error).await {
+                    Ok(()) => {
+                        self.metrics.parked.with_label_values(&[delivery.stream.as_str(), reason.as_str()]).inc();
+                        (self.terminate(message, reason).await, "parked")
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "parking failed; the message is kept");
+                        (message.ack_with(AckKind::Nak(Some(self.policy.cap))).await, "parking_failed")
+                    }
+                }
+            }
+        };
+        if let Err(error) = answer {
+            tracing::debug!(%error, "the broker was not told; the message comes again");
+        }
+        result
+    }
+
+    /// Drops a delivery and says why: [`AckKind::Term`] has no place for a reason.
+    async fn terminate(&self, message: &Message, reason: ParkReason) -> Result<(), async_nats::Error> {
+        let Some(reply) = message.reply.clone() else { return Ok(()) };
+        let body = format!("+TERM {}", reason.as_str());
+        self.broker.client().publish(reply, body.into()).await.map_err(Into::into)
+    }
+}
+
+/// Tells the broker, while the work goes on, that it goes on.
+async fn keeping_alive<T>(message: &Message, ack_wait: Duration, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let every = (ack_wait / 3).max(Duration::from_millis(50));
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(every) => {
+                if let Err(error) = message.ack_with(AckKind::Progress).await {
+                    tracing::debug!(%error, "the broker was not told of progress");
+                }
+            }
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
