@@ -40,6 +40,8 @@ ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS new_quota numeric;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS charged_at timestamptz;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS credited_at timestamptz;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS settled_at timestamptz;
+-- The event that settled it, so that a repeat of that event, and of no other, says so again.
+ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS settled_by_event text;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS ended_at timestamptz;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 

@@ -130,9 +130,9 @@ impl Broker {
                 Ok(waiting) => waiting.await,
                 Err(error) => Err(error),
             };
-            confirmed.map(|ack| Confirmed { sequence: ack.sequence, duplicate: ack.duplicate }).map_err(|error| {
-                PublishError::NotConfirmed { subject: subject.to_owned(), reason: error.to_string() }
-            })
+            confirmed
+                .map(|ack| Confirmed { sequence: ack.sequence, duplicate: ack.duplicate })
+                .map_err(|error| PublishError::NotConfirmed { subject: subject.to_owned(), reason: error.to_string() })
         };
         once.retry(ExponentialBuilder::default().with_min_delay(Duration::from_millis(50)).with_max_times(2))
             .when(|error| matches!(error, PublishError::NotConfirmed { .. }))
@@ -164,7 +164,9 @@ fn tell(event: &ClientEvent, health: &Health) {
             health.set("broker", Err(error.to_string()));
         }
         ClientEvent::SlowConsumer(id) => tracing::warn!(id, "a subscription is too slow; messages were dropped"),
-        ClientEvent::LameDuckMode | ClientEvent::Draining | ClientEvent::Closed => tracing::debug!(%event, "broker: {event}"),
+        ClientEvent::LameDuckMode | ClientEvent::Draining | ClientEvent::Closed => {
+            tracing::debug!(%event, "broker: {event}")
+        }
     }
 }
 
@@ -266,7 +268,9 @@ impl Definitions {
         }
         for want in &self.consumers {
             let name = format!("consumer {} on {}", want.name(), want.stream);
-            let found = jetstream.get_consumer_from_stream::<consumer::pull::Config, _, _>(want.name(), want.stream.as_str()).await;
+            let found = jetstream
+                .get_consumer_from_stream::<consumer::pull::Config, _, _>(want.name(), want.stream.as_str())
+                .await;
             match found {
                 Ok(found) => {
                     let have = serde_json::to_value(&found.cached_info().config)?;
@@ -295,7 +299,9 @@ fn differences(what: &str, want: &serde_json::Value, have: &serde_json::Value) -
     want.iter()
         .filter(|(key, value)| {
             let have = &have[key.as_str()];
-            **value != *have && !(is_default(value) && (have.is_null() || is_default(have))) && key.as_str() != "metadata"
+            **value != *have
+                && !(is_default(value) && (have.is_null() || is_default(have)))
+                && key.as_str() != "metadata"
         })
         .map(|(key, value)| format!("{what}: {key} is {}, should be {value}", have[key.as_str()]))
         .collect()

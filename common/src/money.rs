@@ -39,9 +39,8 @@ pub struct Currency([u8; 3]);
 
 /// Currencies without minor units at Stripe. ISK and UGX are sent with two decimals there.
 /// Source: Stripe's documentation, "Zero-decimal currencies".
-const ZERO_DECIMAL: [&str; 15] = [
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf",
-];
+const ZERO_DECIMAL: [&str; 15] =
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"];
 /// Currencies with three decimals, of which the last must be 0. Source: as above, "Three-decimal currencies".
 const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 
@@ -238,11 +237,8 @@ pub fn decimal_from_json(value: &serde_json::Value) -> Result<Decimal, MoneyErro
         serde_json::Value::String(text) => text.trim().to_owned(),
         _ => return Err(MoneyError::NotANumber),
     };
-    let parsed = if text.contains(['e', 'E']) {
-        Decimal::from_scientific(&text)
-    } else {
-        Decimal::from_str_exact(&text)
-    };
+    let parsed =
+        if text.contains(['e', 'E']) { Decimal::from_scientific(&text) } else { Decimal::from_str_exact(&text) };
     parsed.map_err(|_| MoneyError::NotANumber)
 }
 

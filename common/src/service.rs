@@ -39,7 +39,12 @@ impl Parts {
     ///
     /// # Errors
     /// When an address can't be understood.
-    pub async fn prepare(service: &'static str, base: Base, clock: SharedClock, shutdown: &Shutdown) -> anyhow::Result<Self> {
+    pub async fn prepare(
+        service: &'static str,
+        base: Base,
+        clock: SharedClock,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
         let health = Health::new(service, clock.clone());
         let registry = telemetry::registry(service);
         let pool = db::pool(&base.database_url, service, base.database_pool)?;
@@ -54,7 +59,12 @@ impl Parts {
 ///
 /// # Errors
 /// When the address is taken, or the streams' definitions can't be read.
-pub async fn consume<H: Handler>(parts: Parts, listen: SocketAddr, handler: H, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn consume<H: Handler>(
+    parts: Parts,
+    listen: SocketAddr,
+    handler: H,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let listener = health::bind(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "{} listens for health and metrics", parts.service);
     let http = tokio::spawn(health::serve(listener, parts.health.clone(), parts.registry.clone(), shutdown.clone()));
@@ -78,21 +88,25 @@ where
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
-        |runtime| {
-            runtime.block_on(async {
-                let shutdown = Shutdown::on_signals()?;
-                run(config, shutdown).await
-            })
-        },
-    );
+    let outcome =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+            |runtime| {
+                runtime.block_on(async {
+                    let shutdown = Shutdown::on_signals()?;
+                    run(config, shutdown).await
+                })
+            },
+        );
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the log may be filtered; whoever starts a service must see why it did not start")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the log may be filtered; whoever starts a service must see why it did not start"
+)]
 fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("error: {error:#}");
     ExitCode::FAILURE

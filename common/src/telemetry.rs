@@ -11,7 +11,8 @@ use crate::config::{ConfigError, Env};
 /// When one of the two is not valid.
 pub fn init_logs(env: &dyn Env) -> Result<(), ConfigError> {
     let wanted = env.get("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,async_nats=warn".to_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|error| ConfigError(vec![format!("RUST_LOG is not valid: {error}")]))?;
+    let filter =
+        EnvFilter::try_new(&wanted).map_err(|error| ConfigError(vec![format!("RUST_LOG is not valid: {error}")]))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let started = match env.get("LOG_FORMAT").as_deref() {
         None | Some("pretty") => builder.with_ansi(false).try_init(),

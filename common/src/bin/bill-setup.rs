@@ -41,18 +41,21 @@ fn command() -> Command {
 
 fn main() -> ExitCode {
     let command = command();
-    service::main(|_| Ok(()), |(), _| async move {
-        match command {
-            Command::Up => {
-                migrate(true).await?;
-                streams(false).await
+    service::main(
+        |_| Ok(()),
+        |(), _| async move {
+            match command {
+                Command::Up => {
+                    migrate(true).await?;
+                    streams(false).await
+                }
+                Command::MigrateUp => migrate(true).await,
+                Command::MigrateDown => migrate(false).await,
+                Command::Streams { check } => streams(check).await,
+                Command::Help => anyhow::bail!("{USAGE}"),
             }
-            Command::MigrateUp => migrate(true).await,
-            Command::MigrateDown => migrate(false).await,
-            Command::Streams { check } => streams(check).await,
-            Command::Help => anyhow::bail!("{USAGE}"),
-        }
-    })
+        },
+    )
 }
 
 async fn migrate(up: bool) -> anyhow::Result<()> {
@@ -60,10 +63,10 @@ async fn migrate(up: bool) -> anyhow::Result<()> {
     let url = reader.secret("DATABASE_URL", "the PostgreSQL database, postgres://user:password@host/name");
     let url = reader.finish(url)?;
     let pool = db::pool(&url, "setup", 1)?;
-    let work = async {
-        if up { db::migrate_up(&pool).await } else { db::migrate_down(&pool).await }
-    };
-    tokio::time::timeout(PATIENCE * 10, work).await.map_err(|_| anyhow::anyhow!("the database did not finish in time"))??;
+    let work = async { if up { db::migrate_up(&pool).await } else { db::migrate_down(&pool).await } };
+    tokio::time::timeout(PATIENCE * 10, work)
+        .await
+        .map_err(|_| anyhow::anyhow!("the database did not finish in time"))??;
     tracing::info!("migrations are {}", if up { "applied" } else { "taken back" });
     Ok(())
 }
@@ -82,8 +85,14 @@ async fn streams(check: bool) -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, connected).await.map_err(|_| anyhow::anyhow!("the broker at NATS_URL does not answer"))?;
-    let drift = if check { definitions.drift(broker.jetstream()).await? } else { definitions.apply(broker.jetstream()).await? };
+    tokio::time::timeout(PATIENCE, connected)
+        .await
+        .map_err(|_| anyhow::anyhow!("the broker at NATS_URL does not answer"))?;
+    let drift = if check {
+        definitions.drift(broker.jetstream()).await?
+    } else {
+        definitions.apply(broker.jetstream()).await?
+    };
     for line in &drift {
         tracing::info!("{} {line}", if check { "differs:" } else { "changed:" });
     }

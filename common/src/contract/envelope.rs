@@ -85,6 +85,17 @@ impl<T: Payload> Event<T> {
         Self::new(EventId::following(T::KIND, cause), Some(organization.clone()), time, correlation.clone(), data)
     }
 
+    /// As [`Self::following`], for what follows from an event whose organization nobody knows.
+    #[must_use]
+    pub fn following_unresolved(
+        cause: &impl std::fmt::Display,
+        time: Timestamp,
+        correlation: &EventId,
+        data: T,
+    ) -> Self {
+        Self::new(EventId::following(T::KIND, cause), None, time, correlation.clone(), data)
+    }
+
     fn new(id: EventId, subject: Option<OrganizationId>, time: Timestamp, correlation: EventId, data: T) -> Self {
         let traceparent = traceparent(&correlation, &id);
         Self {
@@ -114,12 +125,7 @@ impl<T: Payload> Event<T> {
     /// [`Failure::Malformed`] when the payload can't be written as JSON; none of ours is such.
     pub fn outgoing(self) -> Result<Outgoing, Failure> {
         let body = serde_json::to_vec(&self).map_err(Failure::malformed)?;
-        Ok(Outgoing {
-            subject: self.nats_subject(),
-            id: self.id,
-            traceparent: self.traceparent,
-            body: body.into(),
-        })
+        Ok(Outgoing { subject: self.nats_subject(), id: self.id, traceparent: self.traceparent, body: body.into() })
     }
 
     /// Reads an event and checks that it is of this type.
@@ -171,10 +177,12 @@ mod tests {
     fn event() -> Event<SyncRequestedV1> {
         let organization = OrganizationId::parse("acme").unwrap();
         let id = EventId::parse("req_1").unwrap();
-        Event::first(id, Some(organization), Timestamp::UNIX_EPOCH, SyncRequestedV1 {
-            requested_by: "operator".to_owned(),
-            litellm_team_id: None,
-        })
+        Event::first(
+            id,
+            Some(organization),
+            Timestamp::UNIX_EPOCH,
+            SyncRequestedV1 { requested_by: "operator".to_owned(), litellm_team_id: None },
+        )
     }
 
     #[test]

@@ -88,20 +88,26 @@ fn asyncapi(entries: &[Entry]) -> Value {
             "parameters": { "organization": { "description": "c_organization_id, or @unresolved where it is not known yet" } },
             "messages": { name.clone(): { "$ref": format!("#/components/messages/{name}") } },
         }));
-        operations.insert(format!("publish_{name}"), json!({
-            "action": "send",
-            "channel": { "$ref": format!("#/channels/{name}") },
-            "summary": format!("Published by {}.", entry.publisher),
-        }));
-        messages.insert(name, json!({
-            "name": entry.type_,
-            "summary": entry.summary,
-            "contentType": "application/cloudevents+json",
-            "payload": {
-                "schemaFormat": "application/schema+json;version=draft-2020-12",
-                "schema": { "$ref": format!("./schemas/{}.json", entry.type_) },
-            },
-        }));
+        operations.insert(
+            format!("publish_{name}"),
+            json!({
+                "action": "send",
+                "channel": { "$ref": format!("#/channels/{name}") },
+                "summary": format!("Published by {}.", entry.publisher),
+            }),
+        );
+        messages.insert(
+            name,
+            json!({
+                "name": entry.type_,
+                "summary": entry.summary,
+                "contentType": "application/cloudevents+json",
+                "payload": {
+                    "schemaFormat": "application/schema+json;version=draft-2020-12",
+                    "schema": { "$ref": format!("./schemas/{}.json", entry.type_) },
+                },
+            }),
+        );
     }
     json!({
         "asyncapi": "3.0.0",

@@ -80,7 +80,8 @@ impl Delivery {
 
     fn of(message: &Message) -> Result<Self, async_nats::Error> {
         let info = message.info()?;
-        let header = |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|value| value.as_str().to_owned());
+        let header =
+            |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|value| value.as_str().to_owned());
         Ok(Self {
             subject: message.subject.to_string(),
             body: message.payload.clone(),
@@ -119,7 +120,12 @@ impl Metrics {
         let counter = |name, help, labels: &[&str]| telemetry::counter_vec(registry, name, help, labels);
         Self {
             messages: counter("bill_messages_total", "Messages handled, by stream and result.", &["stream", "result"]),
-            seconds: telemetry::seconds_vec(registry, "bill_message_seconds", "How long handling a message takes.", &["stream"]),
+            seconds: telemetry::seconds_vec(
+                registry,
+                "bill_message_seconds",
+                "How long handling a message takes.",
+                &["stream"],
+            ),
             redeliveries: counter("bill_redeliveries_total", "Messages that were delivered again.", &["stream"]),
             parked: counter("bill_dead_letters_total", "Messages that were parked, by reason.", &["stream", "reason"]),
         }
@@ -256,7 +262,9 @@ async fn process<H: Handler>(shared: Arc<Loop<H>>, message: Message, ack_wait: D
             );
             shared.process(&message, &delivery, ack_wait).instrument(span).await;
         }
-        Err(error) => tracing::error!(%error, subject = %message.subject, "a message without JetStream's reply subject"),
+        Err(error) => {
+            tracing::error!(%error, subject = %message.subject, "a message without JetStream's reply subject")
+        }
     }
     drop(permit);
 }
@@ -278,10 +286,10 @@ impl<H: Handler> Loop<H> {
 
     /// Effects first, then what follows from them, each confirmed.
     async fn handle_and_publish(&self, delivery: &Delivery) -> Result<(), Failure> {
-        let follow_ups = AssertUnwindSafe(self.handler.handle(delivery))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| Err(Failure::retry(anyhow::anyhow!("the handler panicked: {}", panic_text(&*panic)))))?;
+        let follow_ups =
+            AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await.unwrap_or_else(|panic| {
+                Err(Failure::retry(anyhow::anyhow!("the handler panicked: {}", panic_text(&*panic))))
+            })?;
         for event in follow_ups {
             self.broker.publish(&event).await.map_err(Failure::retry)?;
             tracing::debug!(follow_up = %event.id, subject = event.subject, "published {}", event.subject);
@@ -301,7 +309,13 @@ impl<H: Handler> Loop<H> {
     }
 
     /// Returns the result's name. An answer that does not reach the broker is no harm: the message comes again.
-    async fn carry_out(&self, message: &Message, delivery: &Delivery, outcome: &Result<(), Failure>, verdict: Verdict) -> &'static str {
+    async fn carry_out(
+        &self,
+        message: &Message,
+        delivery: &Delivery,
+        outcome: &Result<(), Failure>,
+        verdict: Verdict,
+    ) -> &'static str {
         let (answer, result) = match verdict {
             Verdict::Ack => (message.ack().await, if outcome.is_ok() { "ok" } else { "refused" }),
             Verdict::RetryIn(delay) => (message.ack_with(AckKind::Nak(Some(delay))).await, "retried"),

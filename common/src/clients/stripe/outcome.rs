@@ -151,9 +151,24 @@ mod tests {
     fn every_answer_has_one_meaning() {
         let none = AnswerHeaders::default;
         let retry = || AnswerHeaders { should_retry: Some(true), ..none() };
-        check(402, r#"{"error":{"type":"card_error","code":"card_declined","decline_code":"lost_card"}}"#, none(), "Declined");
-        check(402, r#"{"error":{"type":"card_error","code":"authentication_required"}}"#, none(), "AuthenticationRequired");
-        check(400, r#"{"error":{"type":"invalid_request_error","code":"amount_too_small","param":"amount"}}"#, none(), "Refused");
+        check(
+            402,
+            r#"{"error":{"type":"card_error","code":"card_declined","decline_code":"lost_card"}}"#,
+            none(),
+            "Declined",
+        );
+        check(
+            402,
+            r#"{"error":{"type":"card_error","code":"authentication_required"}}"#,
+            none(),
+            "AuthenticationRequired",
+        );
+        check(
+            400,
+            r#"{"error":{"type":"invalid_request_error","code":"amount_too_small","param":"amount"}}"#,
+            none(),
+            "Refused",
+        );
         check(400, r#"{"error":{"type":"idempotency_error"}}"#, none(), "Refused");
         check(401, r#"{"error":{"type":"invalid_request_error","message":"Invalid API Key"}}"#, none(), "Refused");
         check(404, r#"{"error":{"type":"invalid_request_error","code":"resource_missing"}}"#, none(), "Refused");
@@ -162,7 +177,12 @@ mod tests {
         check(429, r#"{"error":{"type":"invalid_request_error","code":"rate_limit"}}"#, none(), "Busy");
         check(429, "slow down", none(), "Busy");
         check(500, r#"{"error":{"type":"api_error"}}"#, none(), "Unknown { replayed: false }");
-        check(500, r#"{"error":{"type":"api_error"}}"#, AnswerHeaders { replayed: true, ..none() }, "Unknown { replayed: true }");
+        check(
+            500,
+            r#"{"error":{"type":"api_error"}}"#,
+            AnswerHeaders { replayed: true, ..none() },
+            "Unknown { replayed: true }",
+        );
         check(502, "<html>bad gateway</html>", none(), "Unknown");
         check(403, "<html>forbidden by a proxy</html>", none(), "Unknown");
         check(402, "<html>", none(), "Unknown");

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use prometheus::Registry;
 use stripe_client_core::{IdempotencyKey, RequestStrategy, StripeRequest};
 use stripe_core::customer::{CreateCustomer, UpdateCustomer, UpdateCustomerInvoiceSettings};
-use stripe_core::payment_intent::{CreatePaymentIntent, CreatePaymentIntentOffSession, ListPaymentIntent, RetrievePaymentIntent};
+use stripe_core::payment_intent::{
+    CreatePaymentIntent, CreatePaymentIntentOffSession, ListPaymentIntent, RetrievePaymentIntent,
+};
 use stripe_payment::payment_method::AttachPaymentMethod;
 use stripe_shared::{ApiErrors, PaymentIntent, PaymentIntentStatus};
 
@@ -110,7 +112,12 @@ impl Stripe {
     ///
     /// # Errors
     /// What Stripe says; a card that the bank refuses to save is [`FaultKind::Declined`].
-    pub async fn attach_payment_method(&self, payment_method_id: &str, customer_id: &str, key: &str) -> Result<Card, StripeFault> {
+    pub async fn attach_payment_method(
+        &self,
+        payment_method_id: &str,
+        customer_id: &str,
+        key: &str,
+    ) -> Result<Card, StripeFault> {
         let request = AttachPaymentMethod::new(payment_method_id).customer(customer_id);
         let method = request.customize().request_strategy(strategy(key)?).send(&self.transport).await?;
         let card = method.card.as_ref();
@@ -126,7 +133,12 @@ impl Stripe {
     ///
     /// # Errors
     /// What Stripe says.
-    pub async fn set_default_payment_method(&self, customer_id: &str, payment_method_id: &str, key: &str) -> Result<(), StripeFault> {
+    pub async fn set_default_payment_method(
+        &self,
+        customer_id: &str,
+        payment_method_id: &str,
+        key: &str,
+    ) -> Result<(), StripeFault> {
         let mut settings = UpdateCustomerInvoiceSettings::new();
         settings.default_payment_method = Some(payment_method_id.to_owned());
         let request = UpdateCustomer::new(customer_id).invoice_settings(settings);
@@ -190,7 +202,8 @@ impl Stripe {
     /// # Errors
     /// What Stripe says.
     pub async fn read_charge(&self, payment_intent_id: &str, total: Money) -> Result<ChargeOutcome, StripeFault> {
-        let request = RetrievePaymentIntent::new(payment_intent_id).expand(vec!["latest_charge.balance_transaction".to_owned()]);
+        let request =
+            RetrievePaymentIntent::new(payment_intent_id).expand(vec!["latest_charge.balance_transaction".to_owned()]);
         let intent = request.customize().send(&self.transport).await?;
         Ok(read_intent(&intent, total))
     }
@@ -218,9 +231,10 @@ fn read_intent(intent: &PaymentIntent, ordered: Money) -> ChargeOutcome {
     match &intent.status {
         PaymentIntentStatus::Succeeded => captured(intent, ordered),
         PaymentIntentStatus::Processing => ChargeOutcome::Processing { payment_intent_id: id },
-        PaymentIntentStatus::RequiresAction => {
-            fault(FaultKind::AuthenticationRequired { payment_intent_id: Some(id) }, "the bank wants the customer to confirm")
-        }
+        PaymentIntentStatus::RequiresAction => fault(
+            FaultKind::AuthenticationRequired { payment_intent_id: Some(id) },
+            "the bank wants the customer to confirm",
+        ),
         PaymentIntentStatus::RequiresPaymentMethod => declined(id, intent.last_payment_error.as_deref()),
         PaymentIntentStatus::Canceled => fault(refused("payment_intent_canceled"), "the payment intent was canceled"),
         // Not confirmed, not captured, or a status from after this was written (the library's enum is open).
@@ -258,7 +272,10 @@ fn captured(intent: &PaymentIntent, ordered: Money) -> ChargeOutcome {
 fn declined(id: String, error: Option<&ApiErrors>) -> ChargeOutcome {
     let code = error.and_then(|error| error.code.as_ref()).map_or("card_declined".to_owned(), ToString::to_string);
     if code == "authentication_required" {
-        return fault(FaultKind::AuthenticationRequired { payment_intent_id: Some(id) }, "the bank wants the customer to confirm");
+        return fault(
+            FaultKind::AuthenticationRequired { payment_intent_id: Some(id) },
+            "the bank wants the customer to confirm",
+        );
     }
     let kind = FaultKind::Declined {
         code,
@@ -274,5 +291,11 @@ fn refused(code: &str) -> FaultKind {
 }
 
 fn fault(kind: FaultKind, message: &str) -> ChargeOutcome {
-    ChargeOutcome::Fault(StripeFault { kind, status: Some(200), request_id: None, message: message.to_owned(), retry_after: None })
+    ChargeOutcome::Fault(StripeFault {
+        kind,
+        status: Some(200),
+        request_id: None,
+        message: message.to_owned(),
+        retry_after: None,
+    })
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::{HistogramVec, IntCounterVec, Registry};
 use reqwest::header::{HeaderMap, HeaderValue};
-use stripe_client_core::{CustomizedStripeRequest, RequestBuilder, RequestStrategy, StripeClient, StripeClientErr, StripeMethod, VERSION};
+use stripe_client_core::{
+    CustomizedStripeRequest, RequestBuilder, RequestStrategy, StripeClient, StripeClientErr, StripeMethod, VERSION,
+};
 
 use super::outcome::{AnswerHeaders, FaultKind, StripeFault, classify};
 use crate::config::Secret;
@@ -55,8 +57,12 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent("Bill-Service")
             .build()?;
-        let calls =
-            telemetry::counter_vec(registry, "bill_stripe_calls_total", "Calls to Stripe by result.", &["call", "result"]);
+        let calls = telemetry::counter_vec(
+            registry,
+            "bill_stripe_calls_total",
+            "Calls to Stripe by result.",
+            &["call", "result"],
+        );
         let seconds =
             telemetry::seconds_vec(registry, "bill_stripe_call_seconds", "How long calls to Stripe take.", &["call"]);
         Ok(Self { http, config, calls, seconds })

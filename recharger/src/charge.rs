@@ -1,0 +1,124 @@
+//! The shell around Stripe: asks, and turns every answer into what is certain. What is not certain stays a retry.
+
+use std::time::Duration;
+
+use common::clients::stripe::{Captured, ChargeOrder, ChargeOutcome, FaultKind, Stripe, StripeFault};
+use common::clock::Timestamp;
+use common::failure::Failure;
+
+use crate::decline::decline_of;
+use crate::record::{Decline, Record};
+
+/// Stripe forgets idempotency keys after 24 hours; before that, we stop relying on them.
+const KEY_LIFETIME: chrono::Duration = chrono::Duration::hours(23);
+/// After so many tries without a clear answer, we look whether the charge is there.
+const TRIES_BEFORE_LOOKING: u32 = 3;
+/// How long to wait before a processing payment is read again.
+const PROCESSING: Duration = Duration::from_secs(20);
+
+/// What is certain about a charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certain {
+    /// The money is captured.
+    Captured(Captured),
+    /// The bank or Stripe said no; `payment_intent_id` where there is one.
+    No {
+        /// Why.
+        decline: Decline,
+        /// Stripe's payment intent.
+        payment_intent_id: Option<String>,
+    },
+    /// Stripe has it and will know later.
+    Processing {
+        /// Stripe's payment intent.
+        payment_intent_id: String,
+    },
+    /// There is no such charge, and there will be none.
+    Never {
+        /// What Stripe said last.
+        message: String,
+    },
+}
+
+/// Asks Stripe until something is certain; a retry until then. `attempt` counts the message's deliveries.
+///
+/// # Errors
+/// [`Failure::Retry`] while nothing is certain.
+pub async fn charge(stripe: &Stripe, record: &Record, attempt: u32, now: Timestamp) -> Result<Certain, Failure> {
+    let order = order(record);
+    if let Some(payment_intent_id) = &record.payment_intent_id {
+        let outcome = stripe.read_charge(payment_intent_id, record.total).await.map_err(retry)?;
+        return certain_or_retry(outcome);
+    }
+    if now - record.created_at > KEY_LIFETIME {
+        let found = stripe.find_charge(&order).await.map_err(retry)?;
+        let never = || Ok(Certain::Never { message: "it was not charged within a day".to_owned() });
+        return found.map_or_else(never, certain_or_retry);
+    }
+    match stripe.charge(&order).await {
+        ChargeOutcome::Fault(fault) => doubtful(stripe, &order, attempt, fault).await,
+        outcome => certain_or_retry(outcome),
+    }
+}
+
+fn order(record: &Record) -> ChargeOrder {
+    ChargeOrder {
+        recharge_id: record.recharge_id,
+        organization: record.organization.clone(),
+        trigger: record.trigger_event_id.to_string(),
+        total: record.total,
+        customer_id: record.customer_id.clone(),
+        payment_method_id: record.payment_method_id.clone(),
+    }
+}
+
+/// A fault is believed only when it says something about *every* request that was sent for this recharge. A refusal
+/// of this one says nothing of an earlier one whose answer was lost: then we look.
+async fn doubtful(stripe: &Stripe, order: &ChargeOrder, attempt: u32, fault: StripeFault) -> Result<Certain, Failure> {
+    let (look, none_is_certain) = match &fault.kind {
+        // A stored answer: every earlier request with this key had the same one.
+        FaultKind::Declined { .. } | FaultKind::AuthenticationRequired { .. } => (false, false),
+        FaultKind::Busy => (false, false),
+        // A wrong or blocked key is the operator's to mend; it says nothing about a card.
+        FaultKind::Refused { .. } if matches!(fault.status, Some(401 | 403)) => (false, false),
+        // The key was used with other parameters: an earlier request exists.
+        FaultKind::Refused { code, .. } if code == "idempotency_error" => (true, false),
+        FaultKind::Refused { .. } => (attempt > 1, true),
+        FaultKind::Unknown { replayed } => (*replayed || attempt >= TRIES_BEFORE_LOOKING, *replayed),
+    };
+    if look {
+        tracing::warn!(recharge_id = %order.recharge_id, "looking at Stripe whether the charge is there: {fault}");
+        match stripe.find_charge(order).await.map_err(retry)? {
+            Some(outcome) => return certain_or_retry(outcome),
+            None if none_is_certain => {}
+            None => return Err(retry(fault)),
+        }
+    }
+    match (&fault.kind, decline_of(&fault)) {
+        (FaultKind::Refused { .. }, _) if matches!(fault.status, Some(401 | 403)) => Err(retry(fault)),
+        (_, Some((decline, payment_intent_id))) => Ok(Certain::No { decline, payment_intent_id }),
+        (FaultKind::Unknown { replayed: true }, None) => Ok(Certain::Never { message: fault.message }),
+        (_, None) => Err(retry(fault)),
+    }
+}
+
+fn certain_or_retry(outcome: ChargeOutcome) -> Result<Certain, Failure> {
+    match outcome {
+        ChargeOutcome::Succeeded(captured) => Ok(Certain::Captured(captured)),
+        ChargeOutcome::Processing { payment_intent_id } => Ok(Certain::Processing { payment_intent_id }),
+        ChargeOutcome::Fault(fault) => match decline_of(&fault) {
+            Some((decline, payment_intent_id)) => Ok(Certain::No { decline, payment_intent_id }),
+            None => Err(retry(fault)),
+        },
+    }
+}
+
+/// A processing payment is read again after a while.
+#[must_use]
+pub fn wait_for_processing(payment_intent_id: &str) -> Failure {
+    Failure::retry_after(PROCESSING, anyhow::anyhow!("payment intent {payment_intent_id} is still processing"))
+}
+
+fn retry(fault: StripeFault) -> Failure {
+    Failure::Retry { after: fault.retry_after, reason: fault.into() }
+}

@@ -1,0 +1,107 @@
+//! What ledger and syncer say moves recharges on. The two may arrive in any order: whichever comes second settles.
+
+use common::contract::{Event, LedgerCreditedV1, Outgoing, QuotaSyncedV1};
+use common::failure::Failure;
+use common::ids::{EventId, OrganizationId};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+
+use super::Recharger;
+use super::outcome::settle;
+use crate::record::Record;
+use crate::repo;
+use crate::saga::{Fact, advance};
+
+impl Recharger {
+    /// The ledger's quota changed for another reason than a recharge.
+    pub(super) async fn quota_changed(
+        &self,
+        organization: &OrganizationId,
+        quota: Decimal,
+        version: i64,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let mut tx = self.pool.begin().await?;
+        repo::lock(&mut tx, organization).await?;
+        repo::learn_quota(&mut tx, organization, quota, version, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(Vec::new())
+    }
+
+    /// The ledger booked a credit.
+    pub(super) async fn credited(&self, event: Event<LedgerCreditedV1>) -> Result<Vec<Outgoing>, Failure> {
+        let organization = event.organization()?;
+        let data = &event.data;
+        let mut tx = self.pool.begin().await?;
+        let now = self.clock.now();
+        repo::lock(&mut tx, organization).await?;
+        repo::learn_quota(&mut tx, organization, data.quota.to_decimal(), data.ledger_version, now).await?;
+        let mut said = Vec::new();
+        if let Some(id) = data.recharge_id {
+            let record = repo::record(&mut tx, id).await?;
+            let mut record = record
+                .ok_or_else(|| Failure::malformed(anyhow::anyhow!("the ledger credited {id}, which nobody claimed")))?;
+            let (state, _) = advance(record.state, Fact::Credited);
+            if state != record.state {
+                record.state = state;
+                record.ledger_version = Some(data.ledger_version);
+                repo::save(&mut tx, &record, now).await?;
+            }
+            said = self.settle_if_in_force(&mut tx, record, &event.id).await?;
+        }
+        tx.commit().await?;
+        Ok(said)
+    }
+
+    async fn settle_if_in_force(
+        &self,
+        tx: &mut PgConnection,
+        record: Record,
+        event: &EventId,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let (version, quota) = repo::synced(tx, &record.organization).await?;
+        let contains = record.ledger_version.is_some_and(|wanted| wanted <= version);
+        match quota {
+            Some(quota) if contains => self.settle_all(tx, vec![record], quota, event).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The backend enforces a quota.
+    pub(super) async fn synced(&self, event: Event<QuotaSyncedV1>) -> Result<Vec<Outgoing>, Failure> {
+        let organization = event.organization()?;
+        let (quota, version) = (event.data.quota, event.data.ledger_version);
+        let mut tx = self.pool.begin().await?;
+        repo::lock(&mut tx, organization).await?;
+        repo::learn_synced(&mut tx, organization, quota, version, self.clock.now()).await?;
+        let records = repo::records_in_force(&mut tx, organization, version, &event.id).await?;
+        let said = self.settle_all(&mut tx, records, quota, &event.id).await?;
+        tx.commit().await?;
+        Ok(said)
+    }
+
+    async fn settle_all(
+        &self,
+        tx: &mut PgConnection,
+        records: Vec<Record>,
+        quota: Decimal,
+        event: &EventId,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let mut said = Vec::new();
+        for mut record in records {
+            let before = record.state;
+            let say = settle(&mut record, quota, event.as_str(), self.clock.now());
+            if record.state != before {
+                repo::save(tx, &record, self.clock.now()).await?;
+                self.outcomes.with_label_values(&["settled", ""]).inc();
+                tracing::info!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
+                    correlation_id = %record.correlation_id, quota = %quota,
+                    "recharge {} of {} has settled: the quota of {} is {quota}", record.recharge_id, record.amount, record.organization);
+            }
+            // Only the event that settled it says so again when it is repeated.
+            if let Some(say) = say.filter(|_| record.settled_by_event.as_deref() == Some(event.as_str())) {
+                said.push(record.say(say)?);
+            }
+        }
+        Ok(said)
+    }
+}

@@ -1,0 +1,142 @@
+//! What arrives, and what is done about it: one file for each kind.
+
+mod facts;
+mod outcome;
+mod trigger;
+
+use common::clients::stripe::Stripe;
+use common::clock::SharedClock;
+use common::contract::{
+    Event, IgnoredWebhookV1, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, LimitExceededV1, LimitSource,
+    LowBalanceHintV1, Outgoing, Payload, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1, RechargeRequestedV1, StripeEventV1,
+    TriggerKind,
+};
+use common::failure::Failure;
+use common::money::FeePolicy;
+use common::worker::{Delivery, Handler};
+use prometheus::{IntCounterVec, Registry};
+use sqlx::PgPool;
+
+use crate::decide::Trigger;
+use trigger::Incoming;
+
+/// The recharger: decides, charges, and follows each recharge to its end.
+pub struct Recharger {
+    pub(crate) pool: PgPool,
+    pub(crate) stripe: Stripe,
+    pub(crate) clock: SharedClock,
+    pub(crate) fees: FeePolicy,
+    pub(crate) outcomes: IntCounterVec,
+    pub(crate) amounts: IntCounterVec,
+}
+
+impl Recharger {
+    /// A recharger on a database and a Stripe.
+    #[must_use]
+    pub fn new(pool: PgPool, stripe: Stripe, clock: SharedClock, fees: FeePolicy, registry: &Registry) -> Self {
+        let counter = |name, help, labels: &[&str]| common::telemetry::counter_vec(registry, name, help, labels);
+        Self {
+            pool,
+            stripe,
+            clock,
+            fees,
+            outcomes: counter("bill_recharges_total", "Recharges by outcome and reason.", &["outcome", "reason"]),
+            amounts: counter("bill_charged_minor_total", "What was captured, in minor units.", &["currency"]),
+        }
+    }
+}
+
+impl Handler for Recharger {
+    async fn handle(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        match delivery.kind() {
+            LimitExceededV1::KIND => self.limit_exceeded(delivery).await,
+            RechargeRequestedV1::KIND => self.requested(delivery).await,
+            QuotaLowV1::KIND => self.low(delivery).await,
+            LowBalanceHintV1::KIND | IgnoredWebhookV1::KIND | StripeEventV1::KIND => self.record_only(delivery).await,
+            LedgerCreditedV1::KIND => self.credited(delivery.decode()?).await,
+            LedgerReversedV1::KIND => {
+                let event: Event<LedgerReversedV1> = delivery.decode()?;
+                self.quota_changed(event.organization()?, event.data.quota.to_decimal(), event.data.ledger_version)
+                    .await
+            }
+            LedgerHeldV1::KIND => {
+                let event: Event<LedgerHeldV1> = delivery.decode()?;
+                self.quota_changed(event.organization()?, event.data.quota.to_decimal(), event.data.ledger_version)
+                    .await
+            }
+            QuotaSyncedV1::KIND => self.synced(delivery.decode()?).await,
+            QuotaFailedV1::KIND => {
+                Err(Failure::Refused("the backend refused a quota; the syncer tries again".to_owned()))
+            }
+            kind => Err(Failure::malformed(anyhow::anyhow!("the recharger knows no {kind}"))),
+        }
+    }
+}
+
+impl Recharger {
+    async fn limit_exceeded(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<LimitExceededV1> = delivery.decode()?;
+        let data = &event.data;
+        let kind = match data.source {
+            LimitSource::LimitExceeded => TriggerKind::Webhook,
+            LimitSource::LitellmAlert => TriggerKind::LitellmAlert,
+        };
+        let incoming = Incoming {
+            event_id: &event.id,
+            correlation: &event.correlationid,
+            organization: event.subject.as_ref(),
+            team: Some(&data.team_id),
+            named_organization: data.organization_id.as_ref(),
+            kind,
+            source: "litellm",
+            event_type: &data.event_type,
+            payload: data.raw.clone(),
+            occurred_at: data.occurred_at,
+            received_at: event.time,
+            trigger: Trigger::LimitExceeded {
+                usage: data.current_usage,
+                limit: data.current_limit,
+                exceeded_by: data.exceeded_by,
+            },
+        };
+        self.on_trigger(incoming, delivery.attempt).await
+    }
+
+    async fn requested(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<RechargeRequestedV1> = delivery.decode()?;
+        let incoming = Incoming {
+            event_id: &event.id,
+            correlation: &event.correlationid,
+            organization: Some(event.organization()?),
+            team: None,
+            named_organization: None,
+            kind: TriggerKind::Manual,
+            source: "api",
+            event_type: "recharge_requested",
+            payload: serde_json::to_value(&event.data).map_err(Failure::malformed)?,
+            occurred_at: Some(event.time),
+            received_at: event.time,
+            trigger: Trigger::Manual { amount: event.data.amount },
+        };
+        self.on_trigger(incoming, delivery.attempt).await
+    }
+
+    async fn low(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<QuotaLowV1> = delivery.decode()?;
+        let incoming = Incoming {
+            event_id: &event.id,
+            correlation: &event.correlationid,
+            organization: Some(event.organization()?),
+            team: None,
+            named_organization: None,
+            kind: TriggerKind::Sweep,
+            source: "sweep",
+            event_type: "quota_low",
+            payload: serde_json::to_value(&event.data).map_err(Failure::malformed)?,
+            occurred_at: Some(event.time),
+            received_at: event.time,
+            trigger: Trigger::LowBalance { usage: event.data.usage, quota: event.data.quota },
+        };
+        self.on_trigger(incoming, delivery.attempt).await
+    }
+}
