@@ -1,2 +1,55 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the commands of the README.
+
+mod cargo;
+mod commands;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use xtask::say;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  demo [--once] [--port-base N] …   build everything for release, start it for real, and watch a
+                                    webhook become a charge, a ledger entry and a raised quota
+  test [runner's arguments …]       build everything and run the whole test suite, with cargo-nextest
+                                    if it is there, else with `cargo test`
+  schemas [--check]                 write the JSON Schemas and the AsyncAPI document into nats/
+                                    (or fail if they differ)
+  help                              this text
+
+demo and test look for nats-server (2.11 or newer) and PostgreSQL (15 or newer) and install what the
+machine lacks, saying so. To choose them yourself, set BILL_NATS_SERVER (the program) and
+BILL_POSTGRES_BIN (the folder of initdb, pg_ctl and postgres).";
+
+fn main() -> ExitCode {
+    let mut args = env::args_os().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".into());
+    match run(&command.to_string_lossy(), args.collect()) {
+        Ok(code) => code,
+        Err(error) => complain(&error),
+    }
+}
+
+fn run(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
+    match command {
+        "demo" => commands::demo::run(&args),
+        "test" => commands::test::prepare(&args),
+        commands::test::SUPERVISE => commands::test::supervise(&args),
+        "schemas" => commands::schemas::run(&args),
+        "help" | "--help" | "-h" => {
+            say(HELP);
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no command `{other}`\n\n{HELP}"),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

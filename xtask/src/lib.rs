@@ -1,0 +1,23 @@
+//! The parts that development and tests stand on: finding or installing nats-server and PostgreSQL,
+//! starting them in private folders, and child processes that never outlive their parent.
+//!
+//! `cargo xtask` (the binary) uses this library, and so do the end-to-end tests and the demo. It
+//! depends on `anyhow` and std only, so that `cargo xtask` compiles in seconds on a fresh machine.
+//! Everything here blocks; asynchronous callers wrap it in `spawn_blocking`.
+
+pub mod folder;
+pub mod nats;
+pub mod paths;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod processes;
+mod spawner;
+pub mod tools;
+pub mod user;
+
+/// One line about what is being done, for the person waiting.
+#[expect(clippy::print_stdout, reason = "a command-line tool tells what it does on stdout")]
+pub fn say(line: impl std::fmt::Display) {
+    println!("{line}");
+}

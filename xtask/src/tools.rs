@@ -1,0 +1,135 @@
+//! Finding the servers and clients that development and tests need, or installing them.
+
+mod apt;
+mod nats;
+mod postgres;
+mod python;
+mod stripe;
+mod version;
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+pub use version::Version;
+
+use crate::{paths, say};
+
+/// Names the nats-server to use.
+pub const NATS_SERVER: &str = "BILL_NATS_SERVER";
+/// Names the folder of PostgreSQL's programs to use.
+pub const POSTGRES_BIN: &str = "BILL_POSTGRES_BIN";
+/// Names the Python interpreter that has Stripe's SDK.
+pub const STRIPE_PYTHON: &str = "BILL_STRIPE_PYTHON";
+/// Names the folder of the programs that `cargo xtask` has built.
+pub const BIN_DIR: &str = "BILL_BIN_DIR";
+/// Names the PostgreSQL that all tests share: the database `postgres`, as a superuser.
+pub const TEST_DATABASE_URL: &str = "BILL_TEST_DATABASE_URL";
+
+/// Where the parts are on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    /// nats-server, 2.11 or newer.
+    pub nats_server: PathBuf,
+    /// The folder with `initdb`, `pg_ctl` and `postgres`, 15 or newer.
+    pub postgres_bin: PathBuf,
+    /// A Python interpreter that has Stripe's SDK; only tests of the simulator need it.
+    pub stripe_python: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Finds nats-server and PostgreSQL, or installs them, saying on stdout what it does.
+    pub fn find_or_install() -> Result<Self> {
+        let _lock = lock()?;
+        Ok(Self {
+            nats_server: nats::find_or_install()?,
+            postgres_bin: postgres::find_or_install()?,
+            stripe_python: None,
+        })
+    }
+
+    /// The same, and Stripe's Python SDK.
+    pub fn find_or_install_for_tests() -> Result<Self> {
+        let tools = Self::find_or_install()?;
+        let _lock = lock()?;
+        Ok(Self { stripe_python: stripe::find_or_install()?, ..tools })
+    }
+
+    /// What `cargo xtask` found, as it tells the programs that it starts.
+    pub fn from_env() -> Result<Self> {
+        let nats_server = required(NATS_SERVER)?;
+        let postgres_bin = required(POSTGRES_BIN)?;
+        Ok(Self { nats_server, postgres_bin, stripe_python: optional(STRIPE_PYTHON) })
+    }
+
+    /// The variables from which [`Tools::from_env`] reads them.
+    pub fn envs(&self) -> Vec<(&'static str, PathBuf)> {
+        let always = [(NATS_SERVER, self.nats_server.clone()), (POSTGRES_BIN, self.postgres_bin.clone())];
+        always.into_iter().chain(self.stripe_python.clone().map(|python| (STRIPE_PYTHON, python))).collect()
+    }
+}
+
+fn required(variable: &str) -> Result<PathBuf> {
+    optional(variable).with_context(|| format!("{variable} is not set: run this through `cargo xtask test`"))
+}
+
+fn optional(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Lets one `cargo xtask` install at a time. Freed with the process, however it ends.
+fn lock() -> Result<File> {
+    let tools = paths::tools_dir();
+    fs::create_dir_all(&tools).with_context(|| format!("making {}", tools.display()))?;
+    let lock = File::create(tools.join("lock")).context("opening the lock of the tools folder")?;
+    if lock.try_lock().is_err() {
+        say("waiting for another `cargo xtask` that is installing …");
+        lock.lock().context("locking the tools folder")?;
+    }
+    Ok(lock)
+}
+
+/// Installs into `target/tools/NAME`: first beside it, so that what has the name is always complete.
+fn install_into(name: &str, install: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let folder = paths::tools_dir().join(name);
+    let unfinished = paths::tools_dir().join(format!("{name}.unfinished"));
+    remove_dir(&unfinished)?;
+    fs::create_dir_all(&unfinished)?;
+    install(&unfinished)?;
+    remove_dir(&folder)?;
+    fs::rename(&unfinished, &folder).with_context(|| format!("renaming {}", unfinished.display()))?;
+    Ok(folder)
+}
+
+fn remove_dir(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs a step of an installation with its own output in view.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("running {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed ({status})");
+    }
+    Ok(())
+}
+
+/// Whether the command succeeds; what it says is of no interest.
+fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+/// What the command says on stdout, if it succeeds.
+fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
