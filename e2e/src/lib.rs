@@ -1,1 +1,11 @@
-//! e2e
+//! The whole system on one machine, as real processes: for end-to-end tests and for the demo.
+#![forbid(unsafe_code)]
+
+pub mod books;
+pub mod client;
+pub mod database;
+pub mod service;
+pub mod stack;
+pub mod wait;
+
+pub use stack::{Options, Stack};

@@ -1,0 +1,122 @@
+//! One service as a real process, which can be killed and started again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use xtask::ports;
+use xtask::process::{ManagedChild, Output, Program};
+use xtask::tools;
+
+/// How long a service may take to stop when asked to.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// A service's process.
+pub struct Service {
+    /// Its name with its number: `recharger-1`.
+    pub label: String,
+    /// Where its health and metrics are, and ingress's API.
+    pub url: String,
+    program: Program,
+    child: Option<ManagedChild>,
+    log: PathBuf,
+}
+
+impl Service {
+    /// Starts a service. Its log goes to `folder`.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn start(
+        name: &str,
+        number: usize,
+        port: Option<u16>,
+        folder: &Path,
+        env: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let bin_dir = std::env::var_os(tools::BIN_DIR)
+            .with_context(|| format!("{} is not set: run this through `cargo xtask`", tools::BIN_DIR))?;
+        let port = match port {
+            Some(port) => port,
+            None => ports::free_port()?,
+        };
+        let label = format!("{name}-{number}");
+        let log = folder.join(format!("{label}.log"));
+        let address = format!("127.0.0.1:{port}");
+        let mut program = Program::new(PathBuf::from(bin_dir).join(name))
+            .env("LISTEN", &address)
+            .env("BIND", "127.0.0.1")
+            .env("PORT", port.to_string())
+            .own_group()
+            .output(Output::File(log.clone()));
+        for (variable, value) in env {
+            program = program.env(variable, value);
+        }
+        let mut service = Self { label, url: format!("http://{address}"), program, child: None, log };
+        service.start_again()?;
+        Ok(service)
+    }
+
+    /// The process's id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(ManagedChild::pid)
+    }
+
+    /// What it logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where it logs.
+    #[must_use]
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
+    /// Kills it at whatever instruction it is.
+    ///
+    /// # Errors
+    /// When it can't be killed.
+    pub fn kill9(&mut self) -> anyhow::Result<()> {
+        match self.child.take() {
+            Some(mut child) => tokio::task::block_in_place(|| child.kill9()).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks it to stop, and waits until it did.
+    ///
+    /// # Errors
+    /// When it had to be killed, or failed.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let status = tokio::task::block_in_place(|| child.terminate(GRACE))?;
+        anyhow::ensure!(status.success(), "{} ended with {status}", self.label);
+        Ok(())
+    }
+
+    /// Starts it, on the same port.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        let program = self.program.clone();
+        self.child = Some(tokio::task::block_in_place(|| program.spawn())?);
+        Ok(())
+    }
+
+    /// Fails, with the end of its log, when it has ended by itself.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_running(&mut self) -> anyhow::Result<()> {
+        if let Some(child) = &mut self.child
+            && let Some(status) = child.try_wait()?
+        {
+            anyhow::bail!("{} ended by itself with {status}:\n{}", self.label, child.log_tail());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Broker, database, simulators and services, started together and stopped together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::broker::{Broker, Definitions};
+use common::clock::SystemClock;
+use common::config::Secret;
+use common::health::Health;
+use serde_json::json;
+use simulators::Running;
+use simulators::kms::Kms;
+use simulators::stripe::Stripe;
+use sqlx::PgPool;
+use xtask::folder::PrivateFolder;
+use xtask::nats::{self, NatsServer};
+use xtask::tools::Tools;
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::service::Service;
+use crate::wait;
+
+/// The secret that webhooks are signed with, as in the original plan's commands.
+pub const WEBHOOK_SECRET: &str = "test_secret";
+/// The path token of LiteLLM's own alerts.
+pub const ALERT_TOKEN: &str = "test_alert_token_0123456789abcdef";
+/// Stripe's secret key at the simulator.
+pub const STRIPE_KEY: &str = "sk_test_bill_service";
+/// The services, in the order of the chain.
+pub const SERVICES: [&str; 4] = ["ingress", "recharger", "ledger", "syncer"];
+
+/// How a stack is built.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many processes of each service.
+    pub replicas: usize,
+    /// Whether PostgreSQL is a cluster of its own, which may be stopped.
+    pub own_postgres: bool,
+    /// How long the broker waits for an acknowledgement: short, so that a killed process is soon replaced.
+    pub ack_wait: Duration,
+    /// More variables for every service.
+    pub env: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { replicas: 1, own_postgres: false, ack_wait: Duration::from_secs(3), env: Vec::new() }
+    }
+}
+
+impl Options {
+    /// The same with a variable more.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A running system. Everything ends when it is dropped.
+pub struct Stack {
+    /// The services, each with its number.
+    pub services: Vec<Service>,
+    /// The broker.
+    pub nats: NatsServer,
+    /// The database.
+    pub database: Database,
+    /// For looking at the database.
+    pub pool: PgPool,
+    /// For looking at the broker.
+    pub broker: Broker,
+    /// Stripe.
+    pub stripe: Running,
+    /// The KMS.
+    pub kms: Running,
+    /// For calling ingress and the simulators.
+    pub client: Client,
+    _folder: PrivateFolder,
+}
+
+impl Stack {
+    /// Starts everything and waits until every service is ready.
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let tools = Tools::from_env()?;
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let nats = tokio::task::block_in_place(|| NatsServer::start(&tools.nats_server, nats::Options::default()))?;
+        let database = if options.own_postgres { Database::own(&tools).await? } else { Database::shared().await? };
+        let (stripe, kms) = (Stripe::start(any).await?, Kms::start(any).await?);
+        let broker = connect(&nats).await?;
+        Definitions::committed()?.with_ack_wait(options.ack_wait).apply(broker.jetstream()).await?;
+        let folder = PrivateFolder::create("e2e", None)?;
+        let env = environment(&options, &nats.url(), database.url(), &stripe.url(), &kms.url());
+        let mut services = Vec::new();
+        for name in SERVICES {
+            for number in 1..=options.replicas {
+                services.push(Service::start(name, number, None, folder.path(), &env)?);
+            }
+        }
+        let client = Client::new(&services[0].url, &stripe.url(), &kms.url())?;
+        let pool = database.pool()?;
+        let mut stack = Self { services, nats, database, pool, broker, stripe, kms, client, _folder: folder };
+        stack.wait_until_ready().await?;
+        stack.send_webhooks_of_the_kms().await?;
+        Ok(stack)
+    }
+
+    /// Waits until every service says that it is ready.
+    ///
+    /// # Errors
+    /// Which one is not, and the end of its log.
+    pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        for service in &mut self.services {
+            let url = format!("{}/health/ready", service.url);
+            let http = self.client.http.clone();
+            let service = tokio::sync::Mutex::new(service);
+            wait::until("a service to be ready", || async {
+                service.lock().await.check_running()?;
+                http.get(&url).send().await?.error_for_status()?;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn send_webhooks_of_the_kms(&self) -> anyhow::Result<()> {
+        let url = format!("{}/webhooks/litellm/limit-exceeded", self.services[0].url);
+        let config = json!({ "webhook_url": url, "webhook_secret": WEBHOOK_SECRET });
+        self.client.kms_sim("config", &config).await.map(drop)
+    }
+
+    /// The process of a service, by name and number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn service(&mut self, name: &str, number: usize) -> anyhow::Result<&mut Service> {
+        let label = format!("{name}-{number}");
+        self.services.iter_mut().find(|service| service.label == label).with_context(|| format!("no {label}"))
+    }
+
+    /// The address of every ingress.
+    #[must_use]
+    pub fn ingresses(&self) -> Vec<String> {
+        self.services.iter().filter(|s| s.label.starts_with("ingress")).map(|s| s.url.clone()).collect()
+    }
+
+    /// How many dead letters there are.
+    ///
+    /// # Errors
+    /// What the broker says.
+    pub async fn dead_letters(&self) -> anyhow::Result<u64> {
+        let stream = self.broker.jetstream().get_stream(common::contract::streams::DEAD_LETTERS).await?;
+        Ok(stream.cached_info().state.messages)
+    }
+
+    /// Stops every service as an operator would, and checks that each does so cleanly; then removes the database.
+    ///
+    /// # Errors
+    /// Which one did not.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for service in &mut self.services {
+            service.stop()?;
+        }
+        self.pool.close().await;
+        self.database.remove().await
+    }
+}
+
+/// A connection to a broker that has just been started.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn connect(nats: &NatsServer) -> anyhow::Result<Broker> {
+    let health = Health::new("e2e", SystemClock::shared());
+    let broker = Broker::connect(&Secret::new(nats.url()), "e2e", health).await?;
+    wait::until("the broker", || async {
+        anyhow::ensure!(broker.is_connected(), "not connected");
+        Ok(())
+    })
+    .await?;
+    Ok(broker)
+}
+
+/// The variables of every service.
+#[must_use]
+pub fn environment(options: &Options, nats: &str, database: &str, stripe: &str, kms: &str) -> Vec<(String, String)> {
+    let fixed = [
+        ("NATS_URL", nats),
+        ("DATABASE_URL", database),
+        ("STRIPE_URL", stripe),
+        ("STRIPE_SECRET_KEY", STRIPE_KEY),
+        ("KMS_URL", kms),
+        ("LITELLM_WEBHOOK_SECRET", WEBHOOK_SECRET),
+        ("LITELLM_ALERT_TOKEN", ALERT_TOKEN),
+        ("API_AUTH", "off"),
+        ("DEV_ROUTES", "on"),
+        ("RETRY_CAP", "2s"),
+        ("MAX_ATTEMPTS", "200"),
+        ("RUST_LOG", "info,sqlx=warn,async_nats=warn"),
+    ];
+    let fixed = fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    fixed.chain(options.env.iter().cloned()).collect()
+}
