@@ -1,1 +1,16 @@
-//! simulators
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod clock;
+mod config;
+mod faults;
+mod http;
+mod ids;
+pub mod kms;
+pub mod litellm;
+mod number;
+mod outbound;
+mod server;
+pub mod stripe;
+
+pub use server::Running;
