@@ -29,6 +29,8 @@ ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS stripe_customer_id text;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS payment_method_id text;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS charge_id text;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS processor_fee numeric(14,3);
+-- The limit whose crossing started it: the same crossing told again, in other words, is no new one.
+ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS trigger_limit numeric;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS failure_code text;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS decline_code text;
 ALTER TABLE recharge_records ADD COLUMN IF NOT EXISTS advice_code text;

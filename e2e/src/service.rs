@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use xtask::ports;
-use xtask::process::{ManagedChild, Output, Program};
+use xtask::process::{ManagedChild, Output, Program, Signal};
 use xtask::tools;
 
 /// How long a service may take to stop when asked to.
@@ -34,13 +34,26 @@ impl Service {
         folder: &Path,
         env: &[(String, String)],
     ) -> anyhow::Result<Self> {
-        let bin_dir = std::env::var_os(tools::BIN_DIR)
-            .with_context(|| format!("{} is not set: run this through `cargo xtask`", tools::BIN_DIR))?;
         let port = match port {
             Some(port) => port,
             None => ports::free_port()?,
         };
-        let label = format!("{name}-{number}");
+        Self::start_as(name, format!("{name}-{number}"), port, folder, env)
+    }
+
+    /// Starts a service under a label of its own.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn start_as(
+        name: &str,
+        label: String,
+        port: u16,
+        folder: &Path,
+        env: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let bin_dir = std::env::var_os(tools::BIN_DIR)
+            .with_context(|| format!("{} is not set: run this through `cargo xtask`", tools::BIN_DIR))?;
         let log = folder.join(format!("{label}.log"));
         let address = format!("127.0.0.1:{port}");
         let mut program = Program::new(PathBuf::from(bin_dir).join(name))
@@ -84,6 +97,14 @@ impl Service {
             Some(mut child) => tokio::task::block_in_place(|| child.kill9()).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Asks it to stop, and does not wait.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn ask_to_stop(&mut self) -> anyhow::Result<()> {
+        self.child.as_mut().map_or(Ok(()), |child| tokio::task::block_in_place(|| child.signal(Signal::Terminate)))
     }
 
     /// Asks it to stop, and waits until it did.

@@ -1,6 +1,8 @@
 //! Broker, database, simulators and services, started together and stopped together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,7 +15,6 @@ use simulators::Running;
 use simulators::kms::Kms;
 use simulators::stripe::Stripe;
 use sqlx::PgPool;
-use xtask::folder::PrivateFolder;
 use xtask::nats::{self, NatsServer};
 use xtask::tools::Tools;
 
@@ -77,7 +78,7 @@ pub struct Stack {
     pub kms: Running,
     /// For calling ingress and the simulators.
     pub client: Client,
-    _folder: PrivateFolder,
+    logs: PathBuf,
 }
 
 impl Stack {
@@ -93,17 +94,17 @@ impl Stack {
         let (stripe, kms) = (Stripe::start(any).await?, Kms::start(any).await?);
         let broker = connect(&nats).await?;
         Definitions::committed()?.with_ack_wait(options.ack_wait).apply(broker.jetstream()).await?;
-        let folder = PrivateFolder::create("e2e", None)?;
+        let logs = log_folder()?;
         let env = environment(&options, &nats.url(), database.url(), &stripe.url(), &kms.url());
         let mut services = Vec::new();
         for name in SERVICES {
             for number in 1..=options.replicas {
-                services.push(Service::start(name, number, None, folder.path(), &env)?);
+                services.push(Service::start(name, number, None, &logs, &env)?);
             }
         }
         let client = Client::new(&services[0].url, &stripe.url(), &kms.url())?;
         let pool = database.pool()?;
-        let mut stack = Self { services, nats, database, pool, broker, stripe, kms, client, _folder: folder };
+        let mut stack = Self { services, nats, database, pool, broker, stripe, kms, client, logs };
         stack.wait_until_ready().await?;
         stack.send_webhooks_of_the_kms().await?;
         Ok(stack)
@@ -164,11 +165,26 @@ impl Stack {
     /// Which one did not.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
+            service.ask_to_stop()?;
+        }
+        for service in &mut self.services {
             service.stop()?;
         }
         self.pool.close().await;
+        if std::env::var_os("E2E_KEEP_LOGS").is_none() {
+            std::fs::remove_dir_all(&self.logs)?;
+        }
         self.database.remove().await
     }
+}
+
+/// Where the services of one stack log: kept unless the stack was stopped in good order.
+fn log_folder() -> anyhow::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = xtask::paths::target_dir().join("e2e-logs").join(name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// A connection to a broker that has just been started.

@@ -217,10 +217,13 @@ fn obstacle(policy: &Policy, history: &History, trigger: &Trigger, now: Timestam
     None
 }
 
-/// Whether a newer fact has settled the matter. Usage equal to the limit counts as exceeded: LiteLLM refuses then.
+/// Whether a newer fact has settled the matter: the quota is above the event's limit by now, or a recharge has answered
+/// the crossing of this limit (where the sender's limit is not the ledger's quota, only the second tells). Usage equal to the limit counts as exceeded: LiteLLM refuses then.
 fn settled_already(policy: &Policy, history: &History, trigger: &Trigger) -> Option<Skip> {
     match *trigger {
-        Trigger::LimitExceeded { limit, .. } if limit < history.quota => {
+        Trigger::LimitExceeded { limit, .. }
+            if limit < history.quota || history.answered_limit.is_some_and(|answered| limit <= answered) =>
+        {
             Some(Skip::AlreadyRecharged { limit, quota: history.quota })
         }
         Trigger::LimitExceeded { usage, limit, .. } if usage < limit => Some(Skip::NotExceeded { usage, limit }),

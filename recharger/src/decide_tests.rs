@@ -33,6 +33,7 @@ fn policy() -> Policy {
 fn history() -> History {
     History {
         quota: dec("500"),
+        answered_limit: None,
         in_flight: None,
         recharges_today: 0,
         amount_today: usd(0),
@@ -152,6 +153,16 @@ fn manual_requests_skip_only_on_what_makes_sense_for_them() {
     skips(run(&policy, &history, &cents), SkipReason::AmountTooSmall);
     skips(run(&policy, &history, &Trigger::Manual { amount: usd(1_000_000) }), SkipReason::AmountTooLarge);
     skips(run(&policy, &history, &Trigger::Manual { amount: usd(0) }), SkipReason::AmountTooSmall);
+}
+
+#[test]
+fn one_crossing_is_answered_once_even_where_the_senders_limit_is_not_the_ledgers_quota() {
+    let answered = History { quota: dec("200"), answered_limit: Some(dec("500")), ..history() };
+    skips(run(&policy(), &answered, &exceeded("520", "500")), SkipReason::AlreadyRecharged);
+    skips(run(&policy(), &answered, &exceeded("520", "499")), SkipReason::AlreadyRecharged);
+    charges(run(&policy(), &answered, &exceeded("720", "500.01")), 219_99);
+    // The sweep reads the ledger's own quota: for it the answered limit means nothing.
+    charges(run(&policy(), &answered, &low("200", "200")), 300_00);
 }
 
 #[test]

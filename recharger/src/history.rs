@@ -10,6 +10,8 @@ use rust_decimal::Decimal;
 pub struct History {
     /// The ledger's quota.
     pub quota: Decimal,
+    /// The highest limit whose crossing a recharge has answered, where the quota was not lowered again since.
+    pub answered_limit: Option<Decimal>,
     /// The recharge that has not ended yet, if there is one.
     pub in_flight: Option<RechargeId>,
     /// Automatic recharges of this UTC day that were not refused.

@@ -188,6 +188,8 @@ pub(crate) async fn history(
     let sql = "SELECT s.quota, s.cooldown_until, s.paused_at, s.pause_reason, s.pause_payment_method,
             (SELECT recharge_id FROM recharge_records r WHERE r.c_organization_id = $1 AND r.trigger_event_id IS NOT NULL
                 AND r.status IN ('pending', 'processing', 'charged', 'credited', 'refunding') LIMIT 1) AS in_flight,
+            (SELECT max(trigger_limit) FROM recharge_records r WHERE r.c_organization_id = $1 AND r.status = 'settled'
+                AND r.new_quota <= s.quota) AS answered_limit,
             t.recharges_today, t.amount_today, t.amount_month
         FROM recharge_state s, LATERAL (
             SELECT count(*) FILTER (WHERE created_at >= $2 AND triggered_by <> 'manual') AS recharges_today,
@@ -210,6 +212,7 @@ pub(crate) async fn history(
     let card = policy.card.as_ref().map(|card| card.payment_method_id.as_str());
     Ok(History {
         quota: row.try_get("quota")?,
+        answered_limit: row.try_get("answered_limit")?,
         in_flight: row.try_get::<Option<Uuid>, _>("in_flight")?.map(RechargeId),
         recharges_today: u32::try_from(row.try_get::<i64, _>("recharges_today")?).unwrap_or(u32::MAX),
         amount_today: money(&row, "amount_today", policy.currency)?,
@@ -220,10 +223,15 @@ pub(crate) async fn history(
 }
 
 /// Claims a recharge: from here on the organization has one in flight, by a unique index.
-pub(crate) async fn claim(db: &mut PgConnection, record: &Record, is_webhook: bool) -> Result<()> {
+pub(crate) async fn claim(
+    db: &mut PgConnection,
+    record: &Record,
+    is_webhook: bool,
+    limit: Option<Decimal>,
+) -> Result<()> {
     let sql = "INSERT INTO recharge_records (recharge_id, trigger_event_id, correlation_id, c_organization_id, amount, fee, total_charge,
-            currency, status, triggered_by, triggered_by_webhook, webhook_event_id, stripe_customer_id, payment_method_id, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)";
+            currency, status, triggered_by, triggered_by_webhook, webhook_event_id, stripe_customer_id, payment_method_id, created_at, updated_at, trigger_limit)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)";
     sqlx::query(sql)
         .bind(record.recharge_id.0)
         .bind(record.trigger_event_id.as_str())
@@ -240,6 +248,7 @@ pub(crate) async fn claim(db: &mut PgConnection, record: &Record, is_webhook: bo
         .bind(&record.customer_id)
         .bind(&record.payment_method_id)
         .bind(record.created_at)
+        .bind(limit)
         .execute(db)
         .await?;
     Ok(())

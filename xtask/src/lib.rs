@@ -4,7 +4,9 @@
 //! `cargo xtask` (the binary) uses this library, and so do the end-to-end tests and the demo. It
 //! depends on `anyhow` and std only, so that `cargo xtask` compiles in seconds on a fresh machine.
 //! Everything here blocks; asynchronous callers wrap it in `spawn_blocking`.
+#![forbid(unsafe_code)]
 
+pub mod demo;
 pub mod folder;
 pub mod nats;
 pub mod paths;

@@ -8,6 +8,7 @@ use common::contract::{
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, RechargeId, TeamId};
 use common::worker::Delivery;
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::Recharger;
@@ -43,6 +44,17 @@ enum Claim {
 }
 
 impl Incoming<'_> {
+    fn is_webhook(&self) -> bool {
+        matches!(self.kind, TriggerKind::Webhook | TriggerKind::LitellmAlert)
+    }
+
+    fn limit(&self) -> Option<Decimal> {
+        match self.trigger {
+            Trigger::LimitExceeded { limit, .. } => Some(limit),
+            Trigger::LowBalance { .. } | Trigger::Manual { .. } => None,
+        }
+    }
+
     fn log<'a>(&'a self, organization: Option<&'a OrganizationId>) -> TriggerLog<'a> {
         TriggerLog {
             event_id: self.event_id,
@@ -110,8 +122,7 @@ impl Recharger {
         if !repo::log_decision(&mut tx, &log, &logged).await? {
             return Err(Failure::retry(anyhow::anyhow!("event {} is being decided elsewhere", incoming.event_id)));
         }
-        repo::claim(&mut tx, &record, matches!(incoming.kind, TriggerKind::Webhook | TriggerKind::LitellmAlert))
-            .await?;
+        repo::claim(&mut tx, &record, incoming.is_webhook(), incoming.limit()).await?;
         tx.commit().await?;
         tracing::info!(recharge_id = %record.recharge_id, correlation_id = %record.correlation_id, amount = %plan.amount,
             "claimed recharge {} of {} for {organization}", record.recharge_id, plan.amount);

@@ -1,0 +1,231 @@
+//! What `cargo xtask demo` is told, and the ports it needs. They are here and not with the demo itself,
+//! so that a mistake or a taken port is told before minutes of building.
+
+use std::ffi::OsString;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::ports;
+
+/// How long a port may still be taken by a demo that was just killed.
+const FREE_LIMIT: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(50);
+
+/// What `--help` says.
+pub const HELP: &str = "\
+cargo xtask demo [--once] [--port-base N]
+
+Builds everything for release, starts nats-server, PostgreSQL, the simulators of Stripe and of the KMS and
+the four services as real processes on 127.0.0.1, and shows how a signed webhook of the KMS becomes a
+charge, a ledger entry and a raised quota. Then it stays up for you to try, until Ctrl-C, and leaves no
+process behind.
+
+  --once           exit after the closing table: with 0 if the chain settled and all books agree
+  --port-base N    use the ports N, N+1, … in the order below, instead of these:
+
+                     3000  ingress                 4222  nats-server     9102  recharger (health, metrics)
+                     8089  KMS simulator           5433  PostgreSQL      9103  ledger (health, metrics)
+                    12111  Stripe simulator        8222  nats-server's   9104  syncer (health, metrics)
+                                                         monitoring
+
+                   N+0 ingress, N+1 KMS, N+2 Stripe, N+3 nats-server, N+4 PostgreSQL, N+5 recharger,
+                   N+6 ledger, N+7 syncer, N+8 nats-server's monitoring
+
+target/demo/env tells addresses, secrets and process ids as KEY=VALUE lines while the demo is up.
+target/demo/logs holds the services' logs. Every start begins with an empty database and empty streams.
+Variables of the environment reach the services, such as FEE_BPS=290, FEE_FIXED=30 or RUST_LOG=debug;
+what the demo sets itself (addresses, secrets, API_AUTH=off, DEV_ROUTES=on) can't be changed.";
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The text above.
+    Help,
+    /// The demo.
+    Run(Options),
+}
+
+/// How the demo runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Whether it ends after the closing table.
+    pub once: bool,
+    /// Where everything listens.
+    pub ports: Ports,
+}
+
+impl Request {
+    /// Reads the arguments.
+    pub fn parse(args: &[OsString]) -> Result<Self> {
+        let mut options = Options { once: false, ports: Ports::default() };
+        let mut args = args.iter().map(|arg| arg.to_string_lossy());
+        while let Some(arg) = args.next() {
+            match arg.as_ref() {
+                "--help" | "-h" => return Ok(Self::Help),
+                "--once" => options.once = true,
+                "--port-base" => {
+                    let base = args.next().context("--port-base needs a number, as in `--port-base 4000`")?;
+                    options.ports = Ports::from_base(&base)?;
+                }
+                other => match other.strip_prefix("--port-base=") {
+                    Some(base) => options.ports = Ports::from_base(base)?,
+                    None => bail!("the demo doesn't know `{other}`\n\n{HELP}"),
+                },
+            }
+        }
+        Ok(Self::Run(options))
+    }
+}
+
+/// The ports of 127.0.0.1 that the demo needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after what listens there")]
+pub struct Ports {
+    pub ingress: u16,
+    pub kms: u16,
+    pub stripe: u16,
+    pub nats: u16,
+    pub postgres: u16,
+    pub recharger: u16,
+    pub ledger: u16,
+    pub syncer: u16,
+    pub nats_monitor: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            ingress: 3000,
+            kms: 8089,
+            stripe: 12111,
+            nats: 4222,
+            // Not 5432, where a PostgreSQL of the machine's own would be.
+            postgres: 5433,
+            recharger: 9102,
+            ledger: 9103,
+            syncer: 9104,
+            nats_monitor: 8222,
+        }
+    }
+}
+
+impl Ports {
+    /// This port and those after it.
+    pub fn from_base(base: &str) -> Result<Self> {
+        let highest = u16::MAX - 8;
+        let first = base.parse().ok().filter(|first| (1..=highest).contains(first));
+        let first: u16 = first.with_context(|| format!("--port-base must be 1 to {highest}, not `{base}`"))?;
+        Ok(Self {
+            ingress: first,
+            kms: first + 1,
+            stripe: first + 2,
+            nats: first + 3,
+            postgres: first + 4,
+            recharger: first + 5,
+            ledger: first + 6,
+            syncer: first + 7,
+            nats_monitor: first + 8,
+        })
+    }
+
+    /// Each port with what wants it.
+    pub fn named(&self) -> [(&'static str, u16); 9] {
+        [
+            ("ingress", self.ingress),
+            ("the KMS simulator", self.kms),
+            ("the Stripe simulator", self.stripe),
+            ("nats-server", self.nats),
+            ("PostgreSQL", self.postgres),
+            ("recharger", self.recharger),
+            ("ledger", self.ledger),
+            ("syncer", self.syncer),
+            ("nats-server's monitoring", self.nats_monitor),
+        ]
+    }
+
+    /// Fails if any of them is taken, naming all that are.
+    pub fn check(&self) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let taken: Vec<_> = self.named().into_iter().filter(|(_, port)| !ports::is_free(*port)).collect();
+            if taken.is_empty() {
+                return Ok(());
+            }
+            if started.elapsed() > FREE_LIMIT {
+                let lines = taken.iter().map(|(what, port)| format!("\n  port {port} of 127.0.0.1 is taken: {what} needs it"));
+                bail!(
+                    "not everything can listen:{}\nEnd what is there, or move the whole demo: cargo xtask demo --port-base 23000",
+                    lines.collect::<String>()
+                );
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Request> {
+        Request::parse(&args.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn arguments() {
+        let usual = Options { once: false, ports: Ports::default() };
+        assert_eq!(parse(&[]).unwrap(), Request::Run(usual.clone()));
+        assert_eq!(parse(&["--once"]).unwrap(), Request::Run(Options { once: true, ..usual }));
+        assert_eq!(parse(&["--once", "-h"]).unwrap(), Request::Help);
+        for args in [&["--port-base", "4000", "--once"][..], &["--once", "--port-base=4000"]] {
+            let Request::Run(options) = parse(args).unwrap() else { panic!("{args:?}") };
+            assert!(options.once);
+            assert_eq!(options.ports.named().map(|(_, port)| port), [4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008]);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (args, named) in [
+            (&["--twice"][..], "--twice"),
+            (&["now"], "now"),
+            (&["--port-base"], "needs a number"),
+            (&["--port-base", "0"], "not `0`"),
+            (&["--port-base", "65528"], "1 to 65527"),
+            (&["--port-base=x"], "not `x`"),
+        ] {
+            let error = parse(args).unwrap_err().to_string();
+            assert!(error.contains(named), "{args:?}: {error}");
+        }
+        assert!(parse(&["--port-base", "65527"]).is_ok());
+    }
+
+    #[test]
+    fn a_taken_port_is_named_with_what_wanted_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = Ports { kms: port, ..free() }.check().unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port} of 127.0.0.1 is taken: the KMS simulator")), "{error}");
+        assert!(error.contains("--port-base"), "{error}");
+        assert_eq!(error.matches("is taken").count(), 1, "{error}");
+    }
+
+    fn free() -> Ports {
+        let one = || ports::free_port().unwrap();
+        Ports {
+            ingress: one(),
+            kms: one(),
+            stripe: one(),
+            nats: one(),
+            postgres: one(),
+            recharger: one(),
+            ledger: one(),
+            syncer: one(),
+            nats_monitor: one(),
+        }
+    }
+}
