@@ -276,7 +276,8 @@ impl Definitions {
                     let have = serde_json::to_value(&found.cached_info().config)?;
                     lines.extend(differences(&name, &serde_json::to_value(&want.config)?, &have));
                 }
-                Err(_) => lines.push(format!("{name} is missing")),
+                Err(error) if is_missing_consumer(&error) => lines.push(format!("{name} is missing")),
+                Err(error) => anyhow::bail!("{name}: {error}"),
             }
         }
         Ok(lines)
@@ -291,6 +292,12 @@ impl ConsumerDefinition {
 
 fn is_missing_stream(error: &jetstream::context::GetStreamError) -> bool {
     matches!(error.kind(), jetstream::context::GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Without its stream a consumer is missing, too.
+fn is_missing_consumer(error: &stream::ConsumerError) -> bool {
+    let missing = [jetstream::ErrorCode::CONSUMER_NOT_FOUND, jetstream::ErrorCode::STREAM_NOT_FOUND];
+    matches!(error.kind(), stream::ConsumerErrorKind::JetStream(error) if missing.contains(&error.error_code()))
 }
 
 /// Every setting that the definition names and the broker has otherwise. What the definition leaves out is the broker's choice.

@@ -44,9 +44,12 @@ impl Health {
         };
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        let changed = parts.get(part).is_none_or(|known| known.up != up);
+        let known = parts.get(part).map(|known| known.up);
+        let changed = known != Some(up);
         if changed {
-            if up {
+            if known.is_none() && !up {
+                tracing::info!(part, "waiting for the {part}");
+            } else if up {
                 tracing::info!(part, "{part} is reachable");
             } else {
                 tracing::warn!(part, detail, "{part} is not reachable: {detail}");

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use prometheus::{HistogramVec, IntCounterVec, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -37,10 +38,12 @@ use crate::service::Parts;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
-/// How long one request for messages waits for them. A shutdown waits for it, too.
-const PULL: Duration = Duration::from_secs(2);
-/// The broker shows at this rate that a waiting request is not forgotten (after a restart it is).
-const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long one request for messages waits for them: short, because a shutdown waits for it, too, and because a broker
+/// that was restarted has forgotten it. Heartbeats would show that sooner, but the client (async-nats 0.51) misses what
+/// comes after one: its `Batch` returns `Pending` for it without having arranged to be woken.
+const PULL: Duration = Duration::from_secs(1);
+/// By how much the broker's word that a request is over may be late. After that, the broker has forgotten it.
+const SLACK: Duration = Duration::from_millis(500);
 /// The pause before a lost consumer is looked for again.
 const REBIND: Duration = Duration::from_millis(300);
 
@@ -208,29 +211,36 @@ async fn pull_until_error<H: Handler>(
     shutdown: &Shutdown,
 ) {
     let ack_wait = consumer.cached_info().config.ack_wait;
-    while !shutdown.is_given() {
+    while !shutdown.is_given() && shared.broker.is_connected() {
         let Some(first) = one_permit(permits, shutdown).await else { return };
         let free = permits.available_permits() + 1;
         drop(first);
-        let request = consumer.batch().max_messages(free).expires(PULL).heartbeat(HEARTBEAT).messages();
-        let mut batch = match request.await {
+        let mut batch = match consumer.batch().max_messages(free).expires(PULL).messages().await {
             Ok(batch) => batch,
             Err(error) => return tracing::debug!(%error, "asking for messages failed"),
         };
-        while let Some(item) = batch.next().await {
-            let message = match item {
-                Ok(message) => message,
-                Err(error) => return tracing::debug!(%error, "waiting for messages failed"),
+        let over = Instant::now() + PULL + SLACK;
+        let mut late = Vec::new();
+        let error = loop {
+            let message = match tokio::time::timeout_at(over, batch.next()).await {
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error))) => break Some(error.to_string()),
+                Ok(None) => break None,
+                Err(_) => break Some("the broker has forgotten the request".to_owned()),
             };
-            if shutdown.is_given() {
-                give_back(&message).await;
-                continue;
+            match one_permit(permits, shutdown).await {
+                Some(permit) if !shutdown.is_given() => {
+                    tasks.spawn(process(shared.clone(), message, ack_wait, permit));
+                }
+                _ => late.push(message),
             }
-            let Some(permit) = one_permit(permits, shutdown).await else {
-                give_back(&message).await;
-                continue;
-            };
-            tasks.spawn(process(shared.clone(), message, ack_wait, permit));
+        };
+        // Not before the request is over: the broker would bring them to it again, and count an attempt each time.
+        for message in &late {
+            give_back(message).await;
+        }
+        if let Some(error) = error {
+            return tracing::debug!(error, "waiting for messages failed");
         }
     }
 }
@@ -286,10 +296,11 @@ impl<H: Handler> Loop<H> {
 
     /// Effects first, then what follows from them, each confirmed.
     async fn handle_and_publish(&self, delivery: &Delivery) -> Result<(), Failure> {
-        let follow_ups =
-            AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await.unwrap_or_else(|panic| {
-                Err(Failure::retry(anyhow::anyhow!("the handler panicked: {}", panic_text(&*panic))))
-            })?;
+        // The call stands inside: a handler may panic before it returns its future, too.
+        let handling = AssertUnwindSafe(async { self.handler.handle(delivery).await });
+        let follow_ups = handling.catch_unwind().await.unwrap_or_else(|panic| {
+            Err(Failure::retry(anyhow::anyhow!("the handler panicked: {}", panic_text(&*panic))))
+        })?;
         for event in follow_ups {
             self.broker.publish(&event).await.map_err(Failure::retry)?;
             tracing::debug!(follow_up = %event.id, subject = event.subject, "published {}", event.subject);
