@@ -1,0 +1,315 @@
+//! The syncer's SQL.
+
+use common::clock::Timestamp;
+use common::ids::{EventId, OrganizationId, TeamId};
+use common::money::{Currency, Money, MoneyError};
+use rust_decimal::Decimal;
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+use crate::plan::{Contact, FirstContact};
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// What ingress knows of an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Organization {
+    pub(crate) currency: Currency,
+    pub(crate) team_id: Option<TeamId>,
+}
+
+/// A row of `quota_targets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) currency: Currency,
+    pub(crate) quota: Decimal,
+    pub(crate) version: i64,
+    pub(crate) contact: Contact,
+    pub(crate) adoption: Option<Adoption>,
+    pub(crate) team_id: Option<TeamId>,
+}
+
+/// What was adopted, when, and in which chain of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Adoption {
+    pub(crate) quota: Money,
+    pub(crate) correlation: EventId,
+    pub(crate) at: Timestamp,
+}
+
+/// A row of `quota_syncs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Synced {
+    pub(crate) backend: String,
+    pub(crate) version: i64,
+    pub(crate) previous: Option<Decimal>,
+    pub(crate) quota: Decimal,
+    pub(crate) changed: bool,
+    pub(crate) team_id: Option<TeamId>,
+    pub(crate) at: Timestamp,
+}
+
+/// What became of telling ingress' table the team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TeamLink {
+    /// It is stored, now or before; or there is no such organization.
+    Fine,
+    /// Another one is stored.
+    Different(String),
+    /// Another organization has it.
+    Taken,
+}
+
+/// Looks an organization up.
+pub(crate) async fn organization(pool: &PgPool, organization: &OrganizationId) -> Result<Option<Organization>> {
+    let row: Option<(String, Option<String>)> = sqlx::query_as(
+        "SELECT currency, litellm_team_id FROM organization_balance_config WHERE c_organization_id = $1",
+    )
+    .bind(organization.as_str())
+    .fetch_optional(pool)
+    .await?;
+    row.map(|(currency, team)| Ok(Organization { currency: currency_of(&currency)?, team_id: team_of(team) }))
+        .transpose()
+}
+
+/// Makes sure that an organization has a row, without changing one.
+pub(crate) async fn introduce(
+    pool: &PgPool,
+    organization: &OrganizationId,
+    currency: Currency,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO quota_targets (c_organization_id, currency, updated_at) VALUES ($1, $2, $3)
+         ON CONFLICT (c_organization_id) DO NOTHING",
+    )
+    .bind(organization.as_str())
+    .bind(currency.code())
+    .bind(now)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Notes what the ledger says, if it is newer than what is known. Returns whether it was.
+pub(crate) async fn raise_target(
+    pool: &PgPool,
+    organization: &OrganizationId,
+    quota: Money,
+    version: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "INSERT INTO quota_targets (c_organization_id, currency, target_quota, target_version, updated_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (c_organization_id) DO UPDATE SET
+             currency = EXCLUDED.currency, target_quota = EXCLUDED.target_quota,
+             target_version = EXCLUDED.target_version, updated_at = EXCLUDED.updated_at
+         WHERE quota_targets.target_version < EXCLUDED.target_version",
+    )
+    .bind(organization.as_str())
+    .bind(quota.currency.code())
+    .bind(quota.to_decimal())
+    .bind(version)
+    .bind(now)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Notes that the ledger booked an opening credit: from this version on the target covers what was adopted.
+/// Called after [`raise_target`] with the same event, so that the target is at least that version.
+pub(crate) async fn note_opening(pool: &PgPool, organization: &OrganizationId, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE quota_targets SET opening_seen = true, updated_at = $2 WHERE c_organization_id = $1 AND NOT opening_seen",
+    )
+    .bind(organization.as_str())
+    .bind(now)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+type TargetRow =
+    (String, Decimal, i64, Option<String>, Option<Timestamp>, Option<Decimal>, Option<String>, bool, Option<String>);
+
+/// Reads an organization's row and locks it until the transaction ends.
+pub(crate) async fn lock(connection: &mut PgConnection, organization: &OrganizationId) -> Result<Target> {
+    let (currency, quota, version, first, first_at, adopted, correlation, opening_seen, team): TargetRow =
+        sqlx::query_as(
+            "SELECT currency, target_quota, target_version, first_contact, first_contact_at, adopted_quota,
+                adopted_correlation, opening_seen, litellm_team_id
+         FROM quota_targets WHERE c_organization_id = $1 FOR UPDATE",
+        )
+        .bind(organization.as_str())
+        .fetch_one(connection)
+        .await?;
+    let currency = currency_of(&currency)?;
+    let adoption = match (adopted, correlation, first_at) {
+        (Some(quota), Some(correlation), Some(at)) => Some(Adoption {
+            quota: Money::from_decimal(quota, currency).map_err(decode)?,
+            correlation: EventId::parse(correlation).map_err(decode)?,
+            at,
+        }),
+        _ => None,
+    };
+    let contact = Contact::of(first.as_deref().and_then(FirstContact::parse), opening_seen);
+    Ok(Target { currency, quota, version, contact, adoption, team_id: team_of(team) })
+}
+
+/// Records that the backend had nothing to adopt.
+pub(crate) async fn record_created(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE quota_targets SET first_contact = $2, first_contact_at = $3, updated_at = $3
+         WHERE c_organization_id = $1 AND first_contact IS NULL",
+    )
+    .bind(organization.as_str())
+    .bind(FirstContact::Created.as_str())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records that the backend had a quota, which it keeps.
+pub(crate) async fn record_adopted(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    adoption: &Adoption,
+    team: Option<&TeamId>,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE quota_targets SET first_contact = $2, first_contact_at = $3, updated_at = $3, adopted_quota = $4,
+                adopted_correlation = $5, litellm_team_id = COALESCE($6, litellm_team_id)
+         WHERE c_organization_id = $1 AND first_contact IS NULL",
+    )
+    .bind(organization.as_str())
+    .bind(FirstContact::Adopted.as_str())
+    .bind(adoption.at)
+    .bind(adoption.quota.to_decimal())
+    .bind(adoption.correlation.as_str())
+    .bind(team.map(TeamId::as_str))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The push that an event has led to, if it has.
+pub(crate) async fn recorded(connection: &mut PgConnection, cause: &EventId) -> Result<Option<Synced>> {
+    type Row = (String, i64, Option<Decimal>, Decimal, bool, Option<String>, Timestamp);
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT backend, ledger_version, previous_quota, quota, changed, litellm_team_id, synced_at
+         FROM quota_syncs WHERE cause = $1",
+    )
+    .bind(cause.as_str())
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|(backend, version, previous, quota, changed, team, at)| Synced {
+        backend,
+        version,
+        previous,
+        quota,
+        changed,
+        team_id: team_of(team),
+        at,
+    }))
+}
+
+/// Records a completed push: what is in force now, and a line of history.
+pub(crate) async fn record_push(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    cause: &EventId,
+    correlation: &EventId,
+    sync: &Synced,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE quota_targets SET backend = $2, pushed_quota = $3, pushed_version = $4,
+                litellm_team_id = COALESCE($5, litellm_team_id), updated_at = $6
+         WHERE c_organization_id = $1",
+    )
+    .bind(organization.as_str())
+    .bind(&sync.backend)
+    .bind(sync.quota)
+    .bind(sync.version)
+    .bind(sync.team_id.as_ref().map(TeamId::as_str))
+    .bind(sync.at)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO quota_syncs (c_organization_id, backend, ledger_version, previous_quota, quota, changed, cause,
+                correlation_id, litellm_team_id, synced_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(organization.as_str())
+    .bind(&sync.backend)
+    .bind(sync.version)
+    .bind(sync.previous)
+    .bind(sync.quota)
+    .bind(sync.changed)
+    .bind(cause.as_str())
+    .bind(correlation.as_str())
+    .bind(sync.team_id.as_ref().map(TeamId::as_str))
+    .bind(sync.at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Fills in the team in ingress' table where there is none; see `migrations/0004_quota_sync.up.sql` for why here.
+pub(crate) async fn link_team(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    team: &TeamId,
+) -> Result<TeamLink> {
+    let stored: Option<(Option<String>,)> =
+        sqlx::query_as("SELECT litellm_team_id FROM organization_balance_config WHERE c_organization_id = $1")
+            .bind(organization.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+    match stored {
+        None => Ok(TeamLink::Fine),
+        Some((Some(stored),)) if stored == team.as_str() => Ok(TeamLink::Fine),
+        Some((Some(stored),)) => Ok(TeamLink::Different(stored)),
+        Some((None,)) => fill_in_team(connection, organization, team).await,
+    }
+}
+
+async fn fill_in_team(connection: &mut PgConnection, organization: &OrganizationId, team: &TeamId) -> Result<TeamLink> {
+    // A savepoint: that another organization has the team must not undo what else this transaction does.
+    let mut savepoint = connection.begin().await?;
+    let filled = sqlx::query(
+        "UPDATE organization_balance_config SET litellm_team_id = $2 WHERE c_organization_id = $1 AND litellm_team_id IS NULL",
+    )
+    .bind(organization.as_str())
+    .bind(team.as_str())
+    .execute(&mut *savepoint)
+    .await;
+    match filled {
+        Ok(_) => {
+            savepoint.commit().await?;
+            Ok(TeamLink::Fine)
+        }
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            savepoint.rollback().await?;
+            Ok(TeamLink::Taken)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn currency_of(text: &str) -> Result<Currency> {
+    text.parse().map_err(|error: MoneyError| decode(error))
+}
+
+/// The column may hold what somebody typed in; what is no team id is treated as none.
+fn team_of(text: Option<String>) -> Option<TeamId> {
+    text.and_then(|text| TeamId::parse(text).ok())
+}
+
+fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}

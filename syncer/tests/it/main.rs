@@ -1,0 +1,21 @@
+//! The syncer against a real PostgreSQL and a KMS that is played. Run through `cargo xtask test`, which starts the database.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise, in its helpers too"
+)]
+
+mod kms;
+mod odd;
+mod world;
+
+mod client;
+mod concurrency;
+mod crashes;
+mod first_contact;
+mod migrations;
+mod odd_kms;
+mod pushing;
+mod teams;
