@@ -1,1 +1,94 @@
-//! ingress
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod api;
+mod app;
+mod config;
+mod dev;
+mod directory;
+mod events;
+pub mod fields;
+mod http;
+mod limits;
+mod metrics;
+mod organizations;
+mod outcome;
+mod publish;
+mod routes;
+pub mod webhooks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clients::quota::QuotaBackend;
+use common::clients::quota::kms::{Kms, KmsConfig};
+use common::clients::stripe::{Stripe, StripeConfig};
+use common::clock::SharedClock;
+use common::health;
+use common::ids::IdSource;
+use common::service::Parts;
+use common::shutdown::Shutdown;
+
+pub use config::Config;
+
+use crate::app::App;
+
+/// How long open connections may take to end after the shutdown: longer than any caller is kept waiting by then.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Runs ingress until the shutdown. It starts without its broker and its database, and says so.
+///
+/// # Errors
+/// When the address is taken, or another address can't be understood.
+pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shutdown: Shutdown) -> anyhow::Result<()> {
+    let listener = health::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let parts = Parts::prepare("ingress", config.base.clone(), clock, &shutdown).await?;
+    let app = Arc::new(assemble(config, &parts, ids, &shutdown)?);
+    tokio::spawn(app.outcomes.clone().listen(parts.broker.clone(), shutdown.clone()));
+    tokio::spawn(app.directory.clone().keep(app.config.directory_ttl, shutdown.clone()));
+    tracing::info!(%address, dev_routes = app.config.dev_routes, "ingress listens on http://{address}");
+    let routes = routes::routes(app, parts.health.clone(), parts.registry.clone());
+    let serving = warp::serve(routes).incoming(listener).graceful(shutdown.wait()).run();
+    // A client that never finishes its request must not keep the service from stopping.
+    let too_long = async {
+        shutdown.wait().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = too_long => tracing::warn!("some connections did not end in time and are cut"),
+    }
+    parts.broker.close().await;
+    parts.pool.close().await;
+    tracing::info!("ingress has stopped");
+    Ok(())
+}
+
+fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Shutdown) -> anyhow::Result<App> {
+    let metrics = metrics::Metrics::new(&parts.registry);
+    let stripe = StripeConfig {
+        url: config.stripe_url.clone(),
+        secret_key: config.stripe_secret_key.clone(),
+        timeout: config.stripe_timeout,
+    };
+    let kms_url = config.kms_url.clone().filter(|_| config.dev_routes);
+    let kms = kms_url.map(|url| Kms::new(&KmsConfig::new(url), &parts.registry)).transpose()?;
+    Ok(App {
+        clock: parts.clock.clone(),
+        ids,
+        pool: parts.pool.clone(),
+        publisher: publish::Publisher::new(parts.broker.clone(), metrics.clone()),
+        directory: directory::Directory::new(parts.pool.clone(), parts.health.clone()),
+        outcomes: outcome::Outcomes::default(),
+        stripe: Stripe::new(stripe, &parts.registry)?,
+        kms: kms.map(|kms| Arc::new(kms) as Arc<dyn QuotaBackend>),
+        keys: webhooks::signature::Keys::parse(&config.webhook_secrets),
+        alert_tokens: webhooks::alerts::AlertTokens::parse(&config.alert_tokens),
+        auth: api::auth::Auth::new(config.api_tokens.as_ref()),
+        limit: limits::SourceLimit::new(config.webhook_rate, config.webhook_burst),
+        metrics,
+        shutdown: shutdown.clone(),
+        config,
+    })
+}

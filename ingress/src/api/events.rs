@@ -1,0 +1,66 @@
+//! `GET /api/events/:id`, the status URL, and `GET /api/recharges/:id`.
+
+use common::ids::{EventId, RechargeId};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::events;
+use crate::http::{Answer, Problem};
+use crate::outcome::{Accepted, Outcome};
+
+/// `GET /api/events/:id`
+pub(crate) async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
+    let unknown = || Problem::not_found("unknown_event", "Nothing is known of this event").and("event_id", id);
+    let id = EventId::parse(id).map_err(|_| unknown())?;
+    let status = match look(app, &id).await {
+        Ok(status) => status,
+        // With the database down, what this replica remembers is still true.
+        Err(error) => match app.outcomes.recall(&id) {
+            Some(accepted) => return Ok(Answer::ok(remembered(&id, &accepted))),
+            None => return Err(error.into()),
+        },
+    };
+    let status = status.or_else(|| app.outcomes.recall(&id).map(|accepted| remembered(&id, &accepted)));
+    status.map(Answer::ok).ok_or_else(unknown)
+}
+
+/// What the tables say.
+async fn look(app: &App, id: &EventId) -> sqlx::Result<Option<Value>> {
+    if !app.directory.database_is_up() {
+        return Err(sqlx::Error::PoolTimedOut);
+    }
+    if let Some(recorded) = events::repo::find(&app.pool, id).await? {
+        return Ok(Some(recorded.to_status()));
+    }
+    let synced = events::repo::sync(&app.pool, id).await?;
+    Ok(synced.map(|synced| synced.to_status(id)))
+}
+
+/// What this replica knows of an event that is not in the tables, or not yet.
+fn remembered(id: &EventId, accepted: &Accepted) -> Value {
+    let state = match &accepted.outcome {
+        None => "accepted",
+        Some(Outcome::Settled { .. }) => "settled",
+        Some(Outcome::Declined { .. }) => "declined",
+        Some(Outcome::ActionRequired { .. }) => "action_required",
+        Some(Outcome::Skipped { .. }) => "skipped",
+        Some(Outcome::Refunded { .. }) => "refunded",
+        Some(Outcome::Synced { .. }) => "synced",
+        Some(Outcome::SyncFailed { .. }) => "failed",
+    };
+    json!({
+        "event_id": id,
+        "state": state,
+        "kind": accepted.kind,
+        "c_organization_id": accepted.organization,
+        "received_at": accepted.at,
+    })
+}
+
+/// `GET /api/recharges/:id`
+pub(crate) async fn recharge(app: &App, id: &str) -> Result<Answer, Problem> {
+    let unknown = || Problem::not_found("unknown_recharge", "There is no such recharge").and("recharge_id", id);
+    let id: RechargeId = id.parse().map_err(|_| unknown())?;
+    let recharge = events::repo::recharge(&app.pool, id).await?.ok_or_else(unknown)?;
+    Ok(Answer::ok(recharge.to_chain()))
+}

@@ -1,0 +1,83 @@
+//! `GET /api/organizations/:id/recharge-history` and `…/webhook-events`: newest first, in pages.
+
+use common::clock::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{known, organization_id, page_size};
+use crate::app::App;
+use crate::events::{EventRow, Recharge, repo};
+use crate::http::{Answer, Problem, Request};
+
+/// `GET /api/organizations/:id/recharge-history?limit=&before=`
+pub(crate) async fn recharges(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
+    let id = organization_id(id)?;
+    let limit = page_size(&request.query)?;
+    let before = match request.query.get("before") {
+        None => None,
+        Some(cursor) => {
+            let (at, rest) = read_cursor(cursor)?;
+            Some((at, Uuid::parse_str(rest).map_err(|_| wrong_cursor())?))
+        }
+    };
+    known(app, &id).await?;
+    let rows = repo::recharges(&app.pool, &id, before, limit + 1).await?;
+    let cursor = |last: &Recharge| Some(write_cursor(last.created_at?, &last.id));
+    Ok(page(&rows, limit, Recharge::to_json, cursor))
+}
+
+/// `GET /api/organizations/:id/webhook-events?limit=&before=`
+pub(crate) async fn events(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
+    let id = organization_id(id)?;
+    let limit = page_size(&request.query)?;
+    let before = match request.query.get("before") {
+        None => None,
+        Some(cursor) => {
+            let (at, rest) = read_cursor(cursor)?;
+            Some((at, rest.to_owned()))
+        }
+    };
+    known(app, &id).await?;
+    let rows = repo::events(&app.pool, &id, before, limit + 1).await?;
+    let cursor = |last: &EventRow| Some(write_cursor(last.received_at, &last.event_id));
+    Ok(page(&rows, limit, EventRow::to_json, cursor))
+}
+
+/// One page; there was asked for one row more, to know whether another follows.
+fn page<T>(rows: &[T], limit: i64, show: impl Fn(&T) -> Value, cursor: impl Fn(&T) -> Option<String>) -> Answer {
+    let size = usize::try_from(limit).unwrap_or_default().min(rows.len());
+    let (page, more) = rows.split_at(size);
+    let next = page.last().filter(|_| !more.is_empty()).and_then(cursor);
+    Answer::ok(json!({ "items": page.iter().map(show).collect::<Vec<_>>(), "next_cursor": next }))
+}
+
+/// A place in the list: the row's time and id, so that new rows at the top do not shift what follows.
+fn write_cursor(at: Timestamp, id: &impl std::fmt::Display) -> String {
+    format!("{}_{id}", at.timestamp_micros())
+}
+
+fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
+    let (at, id) = text.split_once('_').ok_or_else(wrong_cursor)?;
+    let at = at.parse().ok().and_then(Timestamp::from_timestamp_micros).ok_or_else(wrong_cursor)?;
+    // What a database takes: its calendar is longer than ours, but no text there has U+0000.
+    if id.contains('\0') { Err(wrong_cursor()) } else { Ok((at, id)) }
+}
+
+fn wrong_cursor() -> Problem {
+    Problem::bad_request("invalid_query", "before must be a next_cursor of an earlier page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors() {
+        let at = Timestamp::from_timestamp_micros(1_753_000_000_123_456).unwrap();
+        let cursor = write_cursor(at, &"req_1:x");
+        assert_eq!(read_cursor(&cursor).unwrap(), (at, "req_1:x"));
+        for bad in ["", "x", "1", "x_1", "99999999999999999999_a", "9223372036854775807_a", "1_a\0"] {
+            assert!(read_cursor(bad).is_err(), "{bad}");
+        }
+    }
+}

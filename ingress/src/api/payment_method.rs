@@ -1,0 +1,168 @@
+//! `POST /api/organizations/:id/payment-method`: the card that is charged from now on.
+
+use common::clients::stripe::{Card, FaultKind, StripeFault};
+use common::ids::OrganizationId;
+use serde_json::{Map, Value, json};
+use warp::http::StatusCode;
+use warp::http::header::RETRY_AFTER;
+
+use super::auth::Caller;
+use super::organizations::refresh;
+use super::{organization_id, unknown_organization};
+use crate::app::App;
+use crate::fields::{self, FieldProblem, Fields};
+use crate::http::{Answer, Problem, Request};
+use crate::organizations::repo::{self, AuditEntry};
+use crate::organizations::{Organization, SavedCard};
+
+/// What is asked for.
+pub(crate) struct Wanted {
+    pub(crate) payment_method_id: String,
+    pub(crate) set_as_default: bool,
+}
+
+impl Wanted {
+    fn read(body: &Map<String, Value>) -> Result<Self, Vec<FieldProblem>> {
+        let mut fields = Fields::of(body);
+        let payment_method_id = fields.required("payment_method_id", payment_method_id);
+        let set_as_default = fields.optional("set_as_default", fields::boolean).unwrap_or(true);
+        fields.refuse_unknown();
+        fields.finish()?;
+        Ok(Self { payment_method_id: payment_method_id.ok_or_else(Vec::new)?, set_as_default })
+    }
+}
+
+/// Stripe's ids are letters, digits and underscores; the id becomes part of a path there.
+pub(crate) fn payment_method_id(value: &Value) -> fields::Read<String> {
+    let fits = |text: &&str| {
+        (1..=120).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let text = value.as_str().filter(fits).ok_or("must be an id of Stripe's, such as pm_card_visa")?;
+    Ok(text.to_owned())
+}
+
+/// `POST /api/organizations/:id/payment-method`
+pub(crate) async fn set(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+    let id = organization_id(id)?;
+    let body = request.object().await?;
+    let wanted = Wanted::read(&body).map_err(|problems| Problem::fields(&problems))?;
+    let (customer, card) = attach(app, &id, &wanted, caller).await?;
+    Ok(Answer::ok(json!({
+        "success": true,
+        "c_organization_id": id,
+        "stripe_customer_id": customer,
+        "payment_method_id": card.id,
+        "is_default": wanted.set_as_default,
+        "brand": card.brand,
+        "last4": card.last4,
+    })))
+}
+
+/// Attaches a card to the organization's customer; creates the customer if there is none.
+pub(crate) async fn attach(
+    app: &App,
+    id: &OrganizationId,
+    wanted: &Wanted,
+    caller: &Caller,
+) -> Result<(String, Card), Problem> {
+    let customer = customer(app, id, caller).await?;
+    let given = &wanted.payment_method_id;
+    // Not one key for ever: attaching again after the card was taken off would replay the old attachment.
+    let key = |call: &str| format!("{call}_{id}_{given}_{}", app.ids.fresh().simple());
+    let card = app
+        .stripe
+        .attach_payment_method(given, &customer, &key("attach"))
+        .await
+        .map_err(|fault| refused(id, &fault))?;
+    if wanted.set_as_default {
+        let default = app.stripe.set_default_payment_method(&customer, &card.id, &key("default")).await;
+        default.map_err(|fault| refused(id, &fault))?;
+        store(app, id, &card, caller).await?;
+    }
+    Ok((customer, card))
+}
+
+/// The organization's Stripe customer. Parallel calls make one: they wait for each other, and share an idempotency key
+/// for the case that this process dies between creating and storing.
+async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<String, Problem> {
+    let mut connection = app.pool.acquire().await?;
+    let before = repo::find(&mut connection, id).await?.ok_or_else(|| unknown_organization(id))?;
+    if let Some(customer) = before.stripe_customer_id {
+        return Ok(customer);
+    }
+    drop(connection);
+    let mut transaction = app.pool.begin().await?;
+    repo::lock_customer(&mut transaction, id).await?;
+    let before = repo::find(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
+    if let Some(customer) = before.stripe_customer_id {
+        return Ok(customer);
+    }
+    let customer =
+        app.stripe.create_customer(id, &format!("customer_{id}")).await.map_err(|fault| refused(id, &fault))?;
+    let now = app.clock.now();
+    repo::set_customer(&mut transaction, id, &customer, now).await?;
+    let entry = AuditEntry {
+        at: now,
+        actor: &caller.name,
+        action: "stripe_customer.created",
+        organization: Some(id),
+        request_id: &caller.request_id,
+        before: None,
+        after: Some(json!({ "stripe_customer_id": customer })),
+    };
+    repo::audit(&mut transaction, entry).await?;
+    transaction.commit().await?;
+    tracing::info!(c_organization_id = %id, customer, "organization {id} is Stripe's customer {customer}");
+    Ok(customer)
+}
+
+async fn store(app: &App, id: &OrganizationId, card: &Card, caller: &Caller) -> Result<Organization, Problem> {
+    let now = app.clock.now();
+    let saved = SavedCard { id: card.id.clone(), brand: card.brand.clone(), last4: card.last4.clone() };
+    let mut transaction = app.pool.begin().await?;
+    let before = repo::find_to_change(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
+    repo::set_card(&mut transaction, id, &saved, now).await?;
+    let after = repo::find(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
+    let entry = AuditEntry {
+        at: now,
+        actor: &caller.name,
+        action: "payment_method.set",
+        organization: Some(id),
+        request_id: &caller.request_id,
+        before: Some(before.to_json()),
+        after: Some(after.to_json()),
+    };
+    repo::audit(&mut transaction, entry).await?;
+    transaction.commit().await?;
+    refresh(app, &after).await;
+    tracing::info!(c_organization_id = %id, actor = caller.name, "organization {id} has a new card");
+    Ok(after)
+}
+
+/// Stripe's no, as ours.
+fn refused(id: &OrganizationId, fault: &StripeFault) -> Problem {
+    tracing::warn!(c_organization_id = %id, %fault, "the card of {id} was not saved: {fault}");
+    match fault.kind() {
+        FaultKind::Declined { code, decline_code, .. } => {
+            Problem::new(StatusCode::PAYMENT_REQUIRED, "card_declined", fault.message.as_str())
+                .and("stripe_code", code.as_str())
+                .and("decline_code", decline_code.as_deref())
+        }
+        FaultKind::AuthenticationRequired { .. } => {
+            Problem::new(StatusCode::PAYMENT_REQUIRED, "authentication_required", fault.message.as_str())
+        }
+        FaultKind::Busy => {
+            Problem::unavailable("stripe_busy", "Stripe is busy; try again in a moment").with(RETRY_AFTER, "2")
+        }
+        FaultKind::Unknown { .. } => {
+            Problem::unavailable("stripe_unavailable", "Stripe gave no clear answer; try again in a moment")
+        }
+        // Our key is wrong: nothing that the caller could put right.
+        FaultKind::Refused { .. } if matches!(fault.status, Some(401 | 403)) => {
+            Problem::new(StatusCode::BAD_GATEWAY, "stripe_refused_us", "Stripe does not accept the service's own key")
+        }
+        FaultKind::Refused { code, param } => Problem::bad_request("payment_method_refused", fault.message.as_str())
+            .and("stripe_code", code.as_str())
+            .and("param", param.as_deref()),
+    }
+}

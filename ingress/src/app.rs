@@ -1,0 +1,131 @@
+//! What every route works with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clients::quota::QuotaBackend;
+use common::clients::stripe::Stripe;
+use common::clock::SharedClock;
+use common::contract::{Event, Payload};
+use common::ids::{EventId, IdSource, OrganizationId};
+use common::shutdown::Shutdown;
+use serde_json::json;
+use sqlx::PgPool;
+use warp::http::{HeaderName, StatusCode};
+
+use crate::api::auth::Auth;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::events;
+use crate::http::{Answer, Problem, Request};
+use crate::limits::SourceLimit;
+use crate::metrics::Metrics;
+use crate::outcome::{Accepted, Interest, Outcome, Outcomes};
+use crate::publish::{Publisher, traceparent};
+use crate::webhooks::alerts::AlertTokens;
+use crate::webhooks::signature::Keys;
+
+/// How long the database may take to tell an outcome to a caller that has waited already.
+const LAST_LOOK: Duration = Duration::from_millis(500);
+
+/// The service's parts.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) clock: SharedClock,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) pool: PgPool,
+    pub(crate) publisher: Publisher,
+    pub(crate) directory: Directory,
+    pub(crate) outcomes: Outcomes,
+    pub(crate) stripe: Stripe,
+    /// For the development routes.
+    pub(crate) kms: Option<Arc<dyn QuotaBackend>>,
+    pub(crate) keys: Keys,
+    pub(crate) alert_tokens: AlertTokens,
+    pub(crate) auth: Auth,
+    pub(crate) limit: SourceLimit,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// An event that the broker has, and how the chain ended if that is known.
+pub(crate) struct Reached {
+    pub(crate) id: EventId,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// How to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    pub(crate) interest: Interest,
+    pub(crate) longest: Duration,
+}
+
+impl Wait {
+    /// Not at all.
+    pub(crate) const NEVER: Self = Self { interest: Interest::Recharge, longest: Duration::ZERO };
+}
+
+impl App {
+    /// Publishes an event that starts a chain, and waits for the end of the chain.
+    pub(crate) async fn start_chain<T: Payload>(
+        &self,
+        request: &Request,
+        id: EventId,
+        organization: Option<OrganizationId>,
+        data: T,
+        wait: Wait,
+    ) -> Result<Reached, Problem> {
+        let now = self.clock.now();
+        let mut event = Event::first(id.clone(), organization.clone(), now, data);
+        event.traceparent = Some(traceparent(request.header("traceparent"), self.ids.as_ref()));
+        // Before publishing: the end may come sooner than the confirmation.
+        let waiting = (!wait.longest.is_zero()).then(|| self.outcomes.expect(&id, wait.interest)).flatten();
+        let confirmed = self.publisher.publish(event).await?;
+        tracing::info!(
+            event_id = %id, c_organization_id = organization.as_ref().map(OrganizationId::as_str), kind = T::KIND,
+            duplicate = confirmed.duplicate, "accepted {id} ({})", T::KIND,
+        );
+        let accepted = Accepted { kind: T::KIND, organization, at: now, interest: wait.interest, outcome: None };
+        self.outcomes.accepted(&id, accepted);
+        let Some(mut waiting) = waiting else { return Ok(Reached { id, outcome: None }) };
+        // A repeat may be of something that ended long ago: nobody will say so again.
+        if confirmed.duplicate
+            && let Some(outcome) = self.look_up(&id, wait.interest).await
+        {
+            return Ok(Reached { id, outcome: Some(outcome) });
+        }
+        let outcome = match waiting.until(wait.longest, &self.shutdown).await {
+            Some(outcome) => Some(outcome),
+            None => self.look_up(&id, wait.interest).await,
+        };
+        Ok(Reached { id, outcome })
+    }
+
+    /// One look into the database. Whatever goes wrong, the caller gets the 202.
+    async fn look_up(&self, id: &EventId, interest: Interest) -> Option<Outcome> {
+        let look = async {
+            Ok::<_, sqlx::Error>(match interest {
+                Interest::Recharge => events::repo::find(&self.pool, id).await?.and_then(|found| found.outcome()),
+                Interest::Sync => events::repo::sync(&self.pool, id).await?.map(|found| found.outcome()),
+            })
+        };
+        tokio::time::timeout(LAST_LOOK, look).await.ok()?.ok()?
+    }
+
+    /// Where to ask what became of an event.
+    pub(crate) fn status_url(&self, id: &EventId) -> String {
+        format!("{}/api/events/{id}", self.config.public_url)
+    }
+
+    /// 202: accepted, and not at its end yet.
+    pub(crate) fn accepted(&self, id: &EventId, request: &Request) -> Answer {
+        let body = json!({ "accepted": true, "event_id": id, "status_url": self.status_url(id) });
+        let answer = Answer::new(StatusCode::ACCEPTED, body);
+        if request.prefers_async() {
+            answer.with(HeaderName::from_static("preference-applied"), "respond-async")
+        } else {
+            answer
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Reads `webhook_events` and `recharge_records`, which the recharger writes, and `quota_syncs`, which the syncer does.
+
+use common::clock::Timestamp;
+use common::ids::{EventId, OrganizationId, RechargeId};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{EventRow, Recharge, Recorded, Synced};
+
+/// What was decided about an event, and the recharge that it led to.
+pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Recorded>> {
+    let event: Option<EventRow> = sqlx::query_as(
+        "SELECT event_id, source, event_type, c_organization_id, litellm_team_id, correlation_id, payload, occurred_at,
+                received_at, decision, reason, detail, recharge_id, decided_at
+           FROM webhook_events WHERE event_id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(pool)
+    .await?;
+    let Some(event) = event else { return Ok(None) };
+    // By trigger: the event's own `recharge_id` may name the recharge that was in its way.
+    let recharge: Option<Recharge> = sqlx::query_as(
+        "SELECT id, recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
+                triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
+                failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
+                created_at, charged_at, credited_at, settled_at, ended_at
+           FROM recharge_records WHERE trigger_event_id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(pool)
+    .await?;
+    Ok(Some(Recorded { event, recharge }))
+}
+
+/// One recharge.
+pub(crate) async fn recharge(pool: &PgPool, id: RechargeId) -> sqlx::Result<Option<Recharge>> {
+    sqlx::query_as(
+        "SELECT id, recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
+                triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
+                failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
+                created_at, charged_at, credited_at, settled_at, ended_at
+           FROM recharge_records WHERE recharge_id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(pool)
+    .await
+}
+
+/// An organization's recharges, newest first, older than `before`.
+pub(crate) async fn recharges(
+    pool: &PgPool,
+    organization: &OrganizationId,
+    before: Option<(Timestamp, Uuid)>,
+    limit: i64,
+) -> sqlx::Result<Vec<Recharge>> {
+    let (at, id) = before.unzip();
+    sqlx::query_as(
+        "SELECT id, recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
+                triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
+                failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
+                created_at, charged_at, credited_at, settled_at, ended_at
+           FROM recharge_records
+          WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+          ORDER BY created_at DESC, id DESC LIMIT $4",
+    )
+    .bind(organization.as_str())
+    .bind(at)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// An organization's events, newest first, older than `before`.
+pub(crate) async fn events(
+    pool: &PgPool,
+    organization: &OrganizationId,
+    before: Option<(Timestamp, String)>,
+    limit: i64,
+) -> sqlx::Result<Vec<EventRow>> {
+    let (at, id) = before.unzip();
+    sqlx::query_as(
+        "SELECT event_id, source, event_type, c_organization_id, litellm_team_id, correlation_id, payload, occurred_at,
+                received_at, decision, reason, detail, recharge_id, decided_at
+           FROM webhook_events
+          WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (received_at, event_id) < ($2, $3))
+          ORDER BY received_at DESC, event_id DESC LIMIT $4",
+    )
+    .bind(organization.as_str())
+    .bind(at)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// The last push of a chain.
+pub(crate) async fn sync(pool: &PgPool, correlation: &EventId) -> sqlx::Result<Option<Synced>> {
+    sqlx::query_as(
+        "SELECT q.c_organization_id, q.backend, q.ledger_version, q.quota, q.changed, q.litellm_team_id, q.synced_at,
+                COALESCE(o.currency, 'usd') AS currency
+           FROM quota_syncs q LEFT JOIN organization_balance_config o USING (c_organization_id)
+          WHERE q.correlation_id = $1 ORDER BY q.id DESC LIMIT 1",
+    )
+    .bind(correlation.as_str())
+    .fetch_optional(pool)
+    .await
+}

@@ -1,0 +1,132 @@
+//! `POST /webhooks/litellm/alerts/<token>`: LiteLLM's own alerting. It can't sign and can't send a header, so the secret
+//! is in the path; and whatever is not a quick 200 it sends again on every refused request.
+
+use common::config::Secret;
+use common::contract::Payload;
+use common::ids::{EventId, OrganizationId};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::alert::{self, Alert};
+use crate::app::{App, Wait};
+use crate::config::items;
+use crate::directory::Found;
+use crate::http::{Answer, Problem, Request};
+
+/// The label of this source in the metrics.
+const SOURCE: &str = "litellm_alert";
+
+/// The tokens, as digests: they have one length, so comparing them takes one time.
+#[derive(Clone)]
+pub(crate) struct AlertTokens(Vec<[u8; 32]>);
+
+impl AlertTokens {
+    pub(crate) fn parse(list: &Secret) -> Self {
+        Self(items(list).map(|token| Sha256::digest(token).into()).collect())
+    }
+
+    fn has(&self, token: &str) -> bool {
+        let given: [u8; 32] = Sha256::digest(token).into();
+        // Every one is compared, so that the time does not tell which of them was nearly right.
+        self.0.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&given)).into()
+    }
+}
+
+/// Answers the alert and counts it.
+pub(crate) async fn post(app: &App, mut request: Request, token: &str) -> Answer {
+    if !app.alert_tokens.has(token) {
+        app.metrics.webhooks.with_label_values(&[SOURCE, "wrong_token"]).inc();
+        return Problem::no_route().into();
+    }
+    let timer = app.metrics.webhook_seconds.with_label_values(&[SOURCE]).start_timer();
+    let (answer, result) = match handle(app, &mut request).await {
+        Ok((answer, result)) => (answer, result.to_owned()),
+        Err(problem) => {
+            let result = problem.code().to_owned();
+            (problem.into(), result)
+        }
+    };
+    timer.observe_duration();
+    app.metrics.webhooks.with_label_values(&[SOURCE, &result]).inc();
+    answer
+}
+
+async fn handle(app: &App, request: &mut Request) -> Result<(Answer, &'static str), Problem> {
+    let body = request.bytes().await?;
+    app.limit.check(request.peer).map_err(Problem::too_many)?;
+    // The content-type is not asked for: what LiteLLM sends is taken as it is.
+    let value: Value = serde_json::from_slice(&body).map_err(|error| Problem::not_json(&error))?;
+    let understood = alert::understand(&body, value);
+    let id = understood.id;
+    match understood.alert {
+        Alert::Ignored(event) => {
+            let reason = event.reason.clone();
+            publish(app, request, id.clone(), None, event).await?;
+            Ok((received(&id, "ignored", Some(&reason)), "ignored"))
+        }
+        Alert::LimitExceeded(event) => match app.directory.team(&event.team_id).await {
+            Found::Nobody => unknown(app, request, id, &event.raw).await,
+            found => {
+                publish(app, request, id.clone(), organization(&found), event).await?;
+                Ok((received(&id, "recharge_considered", None), "accepted"))
+            }
+        },
+        Alert::Hint(event) => match app.directory.team(&event.team_id).await {
+            Found::Nobody => unknown(app, request, id, &event.raw).await,
+            found => {
+                publish(app, request, id.clone(), organization(&found), event).await?;
+                Ok((received(&id, "hint", None), "hint"))
+            }
+        },
+    }
+}
+
+fn organization(found: &Found) -> Option<OrganizationId> {
+    match found {
+        Found::Known(known) => Some(known.organization.clone()),
+        Found::Nobody | Found::Undecided => None,
+    }
+}
+
+/// A team that no organization has: recorded, so that somebody who wonders can see it. The id is its own: when the team
+/// becomes known, the same alert must count.
+async fn unknown(app: &App, request: &Request, id: EventId, raw: &Value) -> Result<(Answer, &'static str), Problem> {
+    let id = EventId::from_body("alert_unknown", id.as_str().as_bytes());
+    let event = alert::ignored(raw, "unknown_team".to_owned());
+    publish(app, request, id.clone(), None, event).await?;
+    Ok((received(&id, "ignored", Some("unknown_team")), "unknown_team"))
+}
+
+async fn publish<T: Payload>(
+    app: &App,
+    request: &Request,
+    id: EventId,
+    organization: Option<OrganizationId>,
+    event: T,
+) -> Result<(), Problem> {
+    app.start_chain(request, id, organization, event, Wait::NEVER).await.map(drop)
+}
+
+fn received(id: &EventId, action: &str, reason: Option<&str>) -> Answer {
+    let mut body = json!({ "received": true, "event_id": id, "action": action });
+    if let Some(reason) = reason {
+        body["reason"] = json!(reason);
+    }
+    Answer::ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens() {
+        let tokens = AlertTokens::parse(&Secret::new("old_token, new_token"));
+        assert!(tokens.has("old_token") && tokens.has("new_token"));
+        for wrong in ["", "old", "old_token,", "old_token, new_token", " old_token"] {
+            assert!(!tokens.has(wrong), "{wrong}");
+        }
+        assert!(!AlertTokens::parse(&Secret::default()).has(""));
+    }
+}

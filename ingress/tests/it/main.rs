@@ -1,0 +1,12 @@
+//! Ingress between a real broker and a real database, with Stripe and the KMS played by the simulators.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod alerts;
+mod any_input;
+mod api;
+mod dev;
+mod outages;
+mod waiting;
+mod webhook;
+mod world;
