@@ -9,7 +9,7 @@
 //! are relied on: both can be lost.
 //!
 //! A message that fails is brought again after a delay that the loop computes ([`verdict`]); one that can't be
-//! understood, or failed often enough, is parked first and dropped second ([`dead_letter`]).
+//! understood, or failed often enough, is parked first and dropped second (`dead_letter.rs`).
 
 mod dead_letter;
 mod verdict;

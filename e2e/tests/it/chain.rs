@@ -18,8 +18,7 @@ async fn a_signed_webhook_becomes_a_charge_a_credit_and_a_raised_quota() -> anyh
     let at_kms: Value = serde_json::from_str(&at_kms)?;
     assert_eq!(at_kms["l_team_id"].as_str(), Some(team.as_str()));
 
-    let (status, answer) =
-        stack.client.webhook(&stack.client.ingress, limit_exceeded(&team, "520", "500", 0)).await?;
+    let (status, answer) = stack.client.webhook(&stack.client.ingress, limit_exceeded(&team, "520", "500", 0)).await?;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["success"], true, "{answer}");
     assert_eq!(answer["action"], "auto_recharged");
@@ -60,7 +59,14 @@ async fn the_walk_of_the_original_plan_answers_100() -> anyhow::Result<()> {
 async fn the_quota_that_the_kms_already_had_is_adopted_not_lowered() -> anyhow::Result<()> {
     let stack = Stack::start(Options::default()).await?;
     let known = json!({ "c_organization_id": "old", "quota": 750 });
-    stack.client.http.post(format!("{}/organizations/", stack.kms.url())).json(&known).send().await?.error_for_status()?;
+    stack
+        .client
+        .http
+        .post(format!("{}/organizations/", stack.kms.url()))
+        .json(&known)
+        .send()
+        .await?
+        .error_for_status()?;
     let team = stack.client.ready_organization("old", "pm_card_visa", json!({})).await?;
     let totals = books::quiet_and_balanced(&stack).await?;
     assert_eq!(totals.quotas["old"].to_string(), "750.00");
@@ -77,7 +83,14 @@ async fn the_quota_that_the_kms_already_had_is_adopted_not_lowered() -> anyhow::
 async fn the_kms_sends_its_own_webhook_when_usage_crosses_the_quota() -> anyhow::Result<()> {
     let stack = Stack::start(Options::default()).await?;
     let known = json!({ "c_organization_id": "spender", "quota": 500 });
-    stack.client.http.post(format!("{}/organizations/", stack.kms.url())).json(&known).send().await?.error_for_status()?;
+    stack
+        .client
+        .http
+        .post(format!("{}/organizations/", stack.kms.url()))
+        .json(&known)
+        .send()
+        .await?
+        .error_for_status()?;
     stack.client.ready_organization("spender", "pm_card_visa", json!({})).await?;
     let usage = json!({ "c_organization_id": "spender", "usage": 520, "webhook": true });
     let sent = stack.client.kms_sim("usage", &usage).await?;

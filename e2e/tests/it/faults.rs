@@ -23,9 +23,8 @@ struct Load {
 }
 
 async fn teams(client: &Client) -> anyhow::Result<Vec<String>> {
-    let setups = (0..ORGANIZATIONS).map(|n| async move {
-        client.ready_organization(&format!("org{n}"), "pm_card_visa", json!({})).await
-    });
+    let setups = (0..ORGANIZATIONS)
+        .map(|n| async move { client.ready_organization(&format!("org{n}"), "pm_card_visa", json!({})).await });
     stream::iter(setups).buffered(8).collect::<Vec<_>>().await.into_iter().collect()
 }
 
@@ -79,7 +78,9 @@ async fn finish(stack: Stack, load: Load) -> anyhow::Result<()> {
     assert_eq!(totals.settled, i64::try_from(ORGANIZATIONS * ROUNDS)?);
     // The first fills up to the target of 500 from a limit of 500: the minimum, 200; so does the second.
     assert_eq!(totals.captured, totals.settled * 20_000);
-    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM recharge_records WHERE status <> 'settled'").fetch_one(&stack.pool).await?;
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM recharge_records WHERE status <> 'settled'")
+        .fetch_one(&stack.pool)
+        .await?;
     assert_eq!(open, 0, "every accepted webhook ends settled");
     stack.stop().await
 }
@@ -125,7 +126,18 @@ async fn lost_answers_of_stripe_and_the_kms() -> anyhow::Result<()> {
     let options = Options::default().with("STRIPE_TIMEOUT", "1s").with("KMS_TIMEOUT", "1s");
     let stack = Stack::start(options).await?;
     let teams = teams(&stack.client).await?;
-    let faults = json!(["drop_before", "drop_after", "html502", "429", "500_before", "500_after", "slow:1500", "ok", "drop_after", "500_after"]);
+    let faults = json!([
+        "drop_before",
+        "drop_after",
+        "html502",
+        "429",
+        "500_before",
+        "500_after",
+        "slow:1500",
+        "ok",
+        "drop_after",
+        "500_after"
+    ]);
     for _ in 0..3 {
         stack.client.stripe_sim("faults", &faults).await?;
         stack.client.kms_sim("faults", &faults).await?;

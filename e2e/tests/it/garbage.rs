@@ -38,7 +38,20 @@ impl Random {
 
 /// A body between pure noise and an almost right one.
 fn body(random: &mut Random) -> Vec<u8> {
-    let pieces = ["null", "true", "-1", "1e999", "\"x\"", "[]", "{}", "520", "\"520\"", "0.1", "\"\\u0000\"", "99999999999999999999999999999999"];
+    let pieces = [
+        "null",
+        "true",
+        "-1",
+        "1e999",
+        "\"x\"",
+        "[]",
+        "{}",
+        "520",
+        "\"520\"",
+        "0.1",
+        "\"\\u0000\"",
+        "99999999999999999999999999999999",
+    ];
     match random.below(4) {
         0 => random.bytes(300),
         1 => {
@@ -49,8 +62,17 @@ fn body(random: &mut Random) -> Vec<u8> {
         }
         2 => "[".repeat(random.below(5_000)).into_bytes(),
         _ => {
-            let fields = ["event_type", "team_id", "current_usage", "current_limit", "exceeded_by", "timestamp", "organization_id"];
-            let fields: Vec<String> = fields.iter().map(|name| format!("\"{name}\":{}", random.pick(&pieces))).collect();
+            let fields = [
+                "event_type",
+                "team_id",
+                "current_usage",
+                "current_limit",
+                "exceeded_by",
+                "timestamp",
+                "organization_id",
+            ];
+            let fields: Vec<String> =
+                fields.iter().map(|name| format!("\"{name}\":{}", random.pick(&pieces))).collect();
             format!("{{{}}}", fields.join(",")).into_bytes()
         }
     }
@@ -71,11 +93,29 @@ fn header(random: &mut Random, body: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_random_requests_cause_no_5xx_and_no_panic() -> anyhow::Result<()> {
-    let options = Options::default().with("WEBHOOK_RATE_PER_SECOND", "0").with("WEBHOOK_WAIT_MS", "0").with("RUST_LOG", "warn");
+    let options =
+        Options::default().with("WEBHOOK_RATE_PER_SECOND", "0").with("WEBHOOK_WAIT_MS", "0").with("RUST_LOG", "warn");
     let mut stack = Stack::start(options).await?;
-    let paths = ["/webhooks/litellm/limit-exceeded", "/webhooks/litellm/limit-exceeded", "/webhooks/litellm/alerts/test_alert_token_0123456789abcdef",
-        "/webhooks/litellm/alerts/%00", "/api/organizations", "/api/organizations/%2e%2e/config", "/api/organizations/x/recharge", "/nowhere"];
-    let headers = ["x-webhook-signature", "webhook-signature", "webhook-id", "webhook-timestamp", "content-type", "prefer", "idempotency-key", "authorization"];
+    let paths = [
+        "/webhooks/litellm/limit-exceeded",
+        "/webhooks/litellm/limit-exceeded",
+        "/webhooks/litellm/alerts/test_alert_token_0123456789abcdef",
+        "/webhooks/litellm/alerts/%00",
+        "/api/organizations",
+        "/api/organizations/%2e%2e/config",
+        "/api/organizations/x/recharge",
+        "/nowhere",
+    ];
+    let headers = [
+        "x-webhook-signature",
+        "webhook-signature",
+        "webhook-id",
+        "webhook-timestamp",
+        "content-type",
+        "prefer",
+        "idempotency-key",
+        "authorization",
+    ];
     let refused = AtomicU64::new(0);
     let (client, base) = (stack.client.http.clone(), stack.client.ingress.clone());
     stream::iter(1..=REQUESTS)
@@ -89,11 +129,14 @@ async fn a_hundred_thousand_random_requests_cause_no_5xx_and_no_panic() -> anyho
                 }
             }
             if random.below(2) == 0 {
-                request = request.header("x-webhook-signature", sign(&body, WEBHOOK_SECRET)).header("content-type", "application/json");
+                request = request
+                    .header("x-webhook-signature", sign(&body, WEBHOOK_SECRET))
+                    .header("content-type", "application/json");
             }
             let refused = &refused;
             async move {
-                let answer = request.body(body).send().await.unwrap_or_else(|error| panic!("seed {seed}: no answer: {error}"));
+                let answer =
+                    request.body(body).send().await.unwrap_or_else(|error| panic!("seed {seed}: no answer: {error}"));
                 assert!(answer.status().as_u16() < 500, "seed {seed}: {}", answer.status());
                 if answer.status().is_client_error() {
                     refused.fetch_add(1, Ordering::Relaxed);

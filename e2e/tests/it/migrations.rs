@@ -1,5 +1,6 @@
 //! Migrations go up, down and up again: on an empty database, and on one from before Bill-Service.
 
+use anyhow::Context;
 use common::config::Secret;
 use common::db;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
@@ -29,14 +30,15 @@ async fn up_down_up(name: &str, before: &str) -> anyhow::Result<PgPool> {
     let name = format!("migrations_{name}_{}", std::process::id());
     let mut admin = PgConnection::connect(&admin_url).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await?;
-    let (server, _) = admin_url.rsplit_once('/').unwrap();
+    let (server, _) = admin_url.rsplit_once('/').context("no database in the URL")?;
     let pool = db::pool(&Secret::new(format!("{server}/{name}")), "migrations", 2)?;
     sqlx::raw_sql(AssertSqlSafe(before.to_owned())).execute(&pool).await?;
     db::migrate_up(&pool).await?;
     let first = shape(&pool).await?;
     db::migrate_up(&pool).await?;
     db::migrate_down(&pool).await?;
-    let gone: Option<String> = sqlx::query_scalar("SELECT to_regclass('organization_balance_config')::text").fetch_one(&pool).await?;
+    let gone: Option<String> =
+        sqlx::query_scalar("SELECT to_regclass('organization_balance_config')::text").fetch_one(&pool).await?;
     assert_eq!(gone, None);
     db::migrate_up(&pool).await?;
     assert_eq!(shape(&pool).await?, first);
@@ -52,7 +54,11 @@ async fn on_an_empty_database() -> anyhow::Result<()> {
 #[tokio::test]
 async fn on_a_database_from_before() -> anyhow::Result<()> {
     let pool = up_down_up("old", OLD).await?;
-    let rows = sqlx::query("SELECT user_id, amount::text, status, trigger_event_id, triggered_by FROM recharge_records ORDER BY id").fetch_all(&pool).await?;
+    let rows = sqlx::query(
+        "SELECT user_id, amount::text, status, trigger_event_id, triggered_by FROM recharge_records ORDER BY id",
+    )
+    .fetch_all(&pool)
+    .await?;
     assert_eq!(rows.len(), 3, "old rows stay");
     assert_eq!(rows[0].get::<String, _>("amount"), "12.34");
     assert_eq!(rows[0].get::<String, _>("status"), "completed");
@@ -61,7 +67,9 @@ async fn on_a_database_from_before() -> anyhow::Result<()> {
     let configs: i64 = sqlx::query_scalar("SELECT count(*) FROM balance_configs").fetch_one(&pool).await?;
     assert_eq!((users, configs), (2, 1));
     // The old program can still write, and so can ours.
-    sqlx::query("INSERT INTO recharge_records (user_id, amount, status) VALUES (2, 3, 'pending')").execute(&pool).await?;
+    sqlx::query("INSERT INTO recharge_records (user_id, amount, status) VALUES (2, 3, 'pending')")
+        .execute(&pool)
+        .await?;
     sqlx::query(
         "INSERT INTO recharge_records (c_organization_id, amount, fee, total_charge, currency, status, trigger_event_id, correlation_id)
         VALUES ('acme', 10, 0, 10, 'usd', 'pending', 'evt_1', 'evt_1')",

@@ -22,7 +22,7 @@ pub(crate) async fn recharges(app: &App, request: &Request, id: &str) -> Result<
     };
     known(app, &id).await?;
     let rows = repo::recharges(&app.pool, &id, before, limit + 1).await?;
-    let cursor = |last: &Recharge| Some(write_cursor(last.created_at?, &last.id));
+    let cursor = |last: &Recharge| Some(write_cursor(last.created_at?, &last.recharge_id));
     Ok(page(&rows, limit, Recharge::to_json, cursor))
 }
 

@@ -15,7 +15,6 @@ use crate::outcome::{Outcome, quota_number};
 /// A row of `recharge_records`. Rows from before Bill-Service know little; theirs stay null.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Recharge {
-    pub(crate) id: Uuid,
     pub(crate) recharge_id: Uuid,
     c_organization_id: Option<String>,
     amount: Option<Decimal>,

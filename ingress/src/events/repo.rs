@@ -20,7 +20,7 @@ pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Rec
     let Some(event) = event else { return Ok(None) };
     // By trigger: the event's own `recharge_id` may name the recharge that was in its way.
     let recharge: Option<Recharge> = sqlx::query_as(
-        "SELECT id, recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
+        "SELECT recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
                 created_at, charged_at, credited_at, settled_at, ended_at
@@ -35,7 +35,7 @@ pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Rec
 /// One recharge.
 pub(crate) async fn recharge(pool: &PgPool, id: RechargeId) -> sqlx::Result<Option<Recharge>> {
     sqlx::query_as(
-        "SELECT id, recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
+        "SELECT recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
                 created_at, charged_at, credited_at, settled_at, ended_at
@@ -55,13 +55,13 @@ pub(crate) async fn recharges(
 ) -> sqlx::Result<Vec<Recharge>> {
     let (at, id) = before.unzip();
     sqlx::query_as(
-        "SELECT id, recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
+        "SELECT recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
                 created_at, charged_at, credited_at, settled_at, ended_at
            FROM recharge_records
-          WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-          ORDER BY created_at DESC, id DESC LIMIT $4",
+          WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, recharge_id) < ($2, $3))
+          ORDER BY created_at DESC, recharge_id DESC LIMIT $4",
     )
     .bind(organization.as_str())
     .bind(at)
