@@ -111,7 +111,9 @@ impl Client {
         let base = format!("{}/api/organizations", self.ingress);
         Self::good(self.http.post(&base).json(&body)).await.context("creating")?;
         let method = json!({ "payment_method_id": card, "set_as_default": true });
-        Self::good(self.http.post(format!("{base}/{organization}/payment-method")).json(&method)).await.context("card")?;
+        Self::good(self.http.post(format!("{base}/{organization}/payment-method")).json(&method))
+            .await
+            .context("card")?;
         self.synced(organization).await
     }
 

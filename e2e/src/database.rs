@@ -39,7 +39,8 @@ impl Database {
     /// # Errors
     /// When it can't be started.
     pub async fn own(tools: &Tools) -> anyhow::Result<Self> {
-        let cluster = tokio::task::block_in_place(|| Cluster::start(&tools.postgres_bin, postgres::Options::default()))?;
+        let cluster =
+            tokio::task::block_in_place(|| Cluster::start(&tools.postgres_bin, postgres::Options::default()))?;
         Self::create(cluster.url("postgres"), fresh_name(), Some(cluster)).await
     }
 

@@ -4,6 +4,7 @@
 pub mod books;
 pub mod client;
 pub mod database;
+pub mod demo;
 pub mod service;
 pub mod stack;
 pub mod wait;

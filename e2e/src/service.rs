@@ -136,7 +136,7 @@ impl Service {
         if let Some(child) = &mut self.child
             && let Some(status) = child.try_wait()?
         {
-            anyhow::bail!("{} ended by itself with {status}:\n{}", self.label, child.log_tail());
+            anyhow::bail!("{} ended by itself ({status}){}", self.label, child.log_tail());
         }
         Ok(())
     }

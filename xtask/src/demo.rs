@@ -154,7 +154,8 @@ impl Ports {
                 return Ok(());
             }
             if started.elapsed() > FREE_LIMIT {
-                let lines = taken.iter().map(|(what, port)| format!("\n  port {port} of 127.0.0.1 is taken: {what} needs it"));
+                let lines =
+                    taken.iter().map(|(what, port)| format!("\n  port {port} of 127.0.0.1 is taken: {what} needs it"));
                 bail!(
                     "not everything can listen:{}\nEnd what is there, or move the whole demo: cargo xtask demo --port-base 23000",
                     lines.collect::<String>()
@@ -184,7 +185,10 @@ mod tests {
         for args in [&["--port-base", "4000", "--once"][..], &["--once", "--port-base=4000"]] {
             let Request::Run(options) = parse(args).unwrap() else { panic!("{args:?}") };
             assert!(options.once);
-            assert_eq!(options.ports.named().map(|(_, port)| port), [4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008]);
+            assert_eq!(
+                options.ports.named().map(|(_, port)| port),
+                [4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008]
+            );
         }
     }
 

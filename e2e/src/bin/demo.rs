@@ -1,0 +1,31 @@
+//! `cargo xtask demo`, once everything is built.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use e2e::demo;
+use xtask::demo::{HELP, Request};
+use xtask::say;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let outcome = match Request::parse(&args) {
+        Ok(Request::Run(options)) => demo::run(&options).await,
+        Ok(Request::Help) => {
+            say(HELP);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,45 @@
+//! What to try while the demo is up: commands to copy.
+
+use super::home::Home;
+use crate::client::Client;
+use crate::stack::WEBHOOK_SECRET;
+
+const TEXT: &str = r#"
+Everything stays up until Ctrl-C. What you do shows here as it passes. To copy into another terminal:
+
+# an organization, a card, and its first sync with the KMS
+curl -sw '\n' -X POST @INGRESS@/api/organizations -H 'content-type: application/json' -d '{"c_organization_id":"acme","minimum_balance":100,"target_balance":500,"auto_recharge_enabled":true,"minimum_recharge_amount":200}'
+curl -sw '\n' -X POST @INGRESS@/api/organizations/acme/payment-method -H 'content-type: application/json' -d '{"payment_method_id":"pm_card_visa","set_as_default":true}'
+curl -sw '\n' -X POST @INGRESS@/api/organizations/acme/sync
+curl -sw '\n' @KMS@/organizations/acme
+
+# a signed webhook for its team, then the history, and the quota at the KMS
+TEAM=$(curl -s @KMS@/organizations/acme | sed 's/.*"l_team_id": *"\([^"]*\)".*/\1/')
+BODY='{"event_type":"limit_exceeded","team_id":"'$TEAM'","current_usage":520,"current_limit":500,"exceeded_by":20,"timestamp":"2025-07-17T10:00:00Z"}'
+SIGNATURE=$(printf '%s' "$BODY" | openssl dgst -sha256 -hmac "@SECRET@" | sed 's/.* //')
+curl -sw '\n' -X POST @INGRESS@/webhooks/litellm/limit-exceeded -H 'content-type: application/json' -H "x-webhook-signature: sha256=$SIGNATURE" -d "$BODY"
+curl -sw '\n' @INGRESS@/api/organizations/acme/recharge-history
+curl -sw '\n' @KMS@/organizations/acme
+
+# the same in two steps, for a team with a quota of 500 that buys at least 100
+curl -sw '\n' -X POST @INGRESS@/test/setup-webhook-test -H 'content-type: application/json' -d '{"team_id":"team_webhook_001","minimum_recharge_amount":100,"target_balance":500}'
+BODY='{"event_type":"limit_exceeded","team_id":"team_webhook_001","current_usage":520,"current_limit":500,"exceeded_by":20,"timestamp":"2025-07-17T10:00:00Z"}'
+SIGNATURE=$(printf '%s' "$BODY" | openssl dgst -sha256 -hmac "@SECRET@" | sed 's/.* //')
+curl -sw '\n' -X POST @INGRESS@/webhooks/litellm/limit-exceeded -H 'content-type: application/json' -H "x-webhook-signature: sha256=$SIGNATURE" -d "$BODY"
+
+# what Stripe and the KMS have in their books
+curl -sw '\n' @STRIPE@/_sim/books
+curl -sw '\n' @KMS@/_sim/books
+
+Addresses, secrets and process ids: @ENV@
+Logs of the services: @LOGS@/*.log"#;
+
+/// The commands with the real addresses.
+pub(super) fn text(client: &Client, home: &Home) -> String {
+    TEXT.replace("@INGRESS@", &client.ingress)
+        .replace("@KMS@", &client.kms)
+        .replace("@STRIPE@", &client.stripe)
+        .replace("@SECRET@", WEBHOOK_SECRET)
+        .replace("@ENV@", &home.env_file().display().to_string())
+        .replace("@LOGS@", &home.logs().display().to_string())
+}

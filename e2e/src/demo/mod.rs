@@ -1,0 +1,71 @@
+//! `cargo xtask demo`: the whole system as real processes, one chain shown step by step, then time to try things.
+
+mod check;
+mod describe;
+mod env_file;
+mod events;
+mod guide;
+mod home;
+mod parts;
+mod progress;
+mod story;
+
+use anyhow::bail;
+use common::shutdown::Shutdown;
+use xtask::demo::Options;
+use xtask::say;
+
+use self::env_file::EnvFile;
+use self::events::Watcher;
+use self::home::Home;
+use self::parts::Parts;
+use self::progress::Progress;
+
+/// Runs the demo to its end.
+///
+/// # Errors
+/// When something could not be started, ended by itself, or the chain did not settle with all books in agreement.
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals()?;
+    let progress = Progress::start();
+    options.ports.check()?;
+    let home = Home::open(&options.ports)?;
+    let parts = tokio::select! {
+        parts = Parts::start(&options.ports, &home, &progress) => parts?,
+        () = shutdown.wait() => bail!("stopped before everything was up"),
+    };
+    let mut parts = parts;
+    let shown = show(options, &home, &mut parts, &progress, &shutdown).await;
+    let stopped = parts.stop(&progress).await;
+    shown.and(stopped)
+}
+
+/// From the moment when all is ready until it is to stop.
+async fn show(
+    options: &Options,
+    home: &Home,
+    parts: &mut Parts,
+    progress: &Progress,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let env = EnvFile::write(home.env_file(), &parts.describe())?;
+    progress.say(format_args!("all is ready; {} tells where", env.path().display()));
+    let watcher = Watcher::start(&parts.broker).await?;
+    let (client, pool, broker) = (parts.client.clone(), parts.pool.clone(), parts.broker.clone());
+    let told = tokio::select! {
+        told = story::tell(&client, &pool, &broker, watcher) => told,
+        died = parts.until_one_dies() => return Err(died),
+        () = shutdown.wait() => bail!("stopped before the chain had ended"),
+    };
+    if options.once {
+        return told;
+    }
+    if let Err(error) = &told {
+        say(format_args!("\nNOT as it should be: {error:#}\nEverything stays up, so that you can look into it."));
+    }
+    say(guide::text(&client, home));
+    tokio::select! {
+        died = parts.until_one_dies() => Err(died),
+        () = shutdown.wait() => told,
+    }
+}
