@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::SubsecRound;
+
 /// A moment in UTC.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
@@ -14,7 +16,8 @@ pub trait Clock: Send + Sync + 'static {
 /// The clock that services are started with.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The operating system's clock.
+/// The operating system's clock, in microseconds: what PostgreSQL keeps. Finer, an event that is built before its row is
+/// stored would differ from the same event built from the row.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -29,7 +32,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> Timestamp {
-        chrono::Utc::now()
+        chrono::Utc::now().trunc_subsecs(6)
     }
 }
 

@@ -237,6 +237,10 @@ pub fn decimal_from_json(value: &serde_json::Value) -> Result<Decimal, MoneyErro
         serde_json::Value::String(text) => text.trim().to_owned(),
         _ => return Err(MoneyError::NotANumber),
     };
+    // The library takes `1_000`, which no sender of JSON means as a number.
+    if text.contains('_') {
+        return Err(MoneyError::NotANumber);
+    }
     let parsed =
         if text.contains(['e', 'E']) { Decimal::from_scientific(&text) } else { Decimal::from_str_exact(&text) };
     parsed.map_err(|_| MoneyError::NotANumber)
@@ -333,7 +337,7 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(json).unwrap();
             assert_eq!(decimal_from_json(&value).unwrap(), dec(want), "{json}");
         }
-        for bad in ["true", "null", "\"\"", "\"1,5\"", "1e400", "[1]", "\"NaN\""] {
+        for bad in ["true", "null", "\"\"", "\"1,5\"", "\"1_000\"", "1e400", "[1]", "\"NaN\""] {
             let value: serde_json::Value = serde_json::from_str(bad).unwrap();
             assert!(decimal_from_json(&value).is_err(), "{bad}");
         }

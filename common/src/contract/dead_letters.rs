@@ -10,7 +10,7 @@ pub fn dead_letter_subject(service: &str, original: &str) -> String {
 pub struct DeadLetterHeaders;
 
 impl DeadLetterHeaders {
-    /// A stable word: `malformed`, `exhausted` or `panicked`.
+    /// A stable word: `malformed` or `exhausted`.
     pub const REASON: &'static str = "Bill-Reason";
     /// The error with its causes.
     pub const ERROR: &'static str = "Bill-Error";

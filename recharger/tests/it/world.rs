@@ -1,0 +1,146 @@
+//! One organization with a card, on a database of its own and a Stripe of its own.
+#![expect(clippy::unwrap_used, reason = "constants of the tests; a wrong one shows at once")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use common::clients::stripe::{Stripe, StripeConfig};
+use common::clock::{SystemClock, Timestamp};
+use common::config::Secret;
+use common::contract::{Event, LimitExceededV1, LimitSource, Outgoing};
+use common::db;
+use common::ids::{EventId, OrganizationId};
+use common::money::FeePolicy;
+use common::worker::Delivery;
+use recharger::Recharger;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use simulators::Running;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+
+pub(crate) struct World {
+    pub(crate) pool: PgPool,
+    stripe: Running,
+    http: reqwest::Client,
+    admin_url: String,
+    database: String,
+}
+
+pub(crate) fn organization() -> OrganizationId {
+    OrganizationId::parse("acme").unwrap()
+}
+
+pub(crate) fn at() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+pub(crate) fn exceeded(limit: &str) -> LimitExceededV1 {
+    let limit = Decimal::from_str_exact(limit).unwrap();
+    LimitExceededV1 {
+        source: LimitSource::LimitExceeded,
+        event_type: "limit_exceeded".to_owned(),
+        team_id: "team_acme".parse().unwrap(),
+        organization_id: None,
+        current_usage: limit,
+        current_limit: limit,
+        exceeded_by: None,
+        occurred_at: None,
+        raw: json!({}),
+    }
+}
+
+/// A published event as the loop would deliver it.
+pub(crate) fn delivery(event: &Outgoing, attempt: u32) -> Delivery {
+    Delivery {
+        subject: event.subject.clone(),
+        body: event.body.clone(),
+        stream: common::contract::streams::of(&event.subject).unwrap_or_default().to_owned(),
+        sequence: 1,
+        attempt,
+        message_id: Some(event.id.to_string()),
+        traceparent: event.traceparent.clone(),
+    }
+}
+
+impl World {
+    pub(crate) async fn new(card: &str) -> anyhow::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let admin_url = std::env::var("BILL_TEST_DATABASE_URL")
+            .context("BILL_TEST_DATABASE_URL is not set: run this through `cargo xtask test`")?;
+        let database = format!("recharger_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut admin = PgConnection::connect(&admin_url).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {database}"))).execute(&mut admin).await?;
+        admin.close().await?;
+        let (server, _) = admin_url.rsplit_once('/').context("no database in the URL")?;
+        let pool = db::pool(&Secret::new(format!("{server}/{database}")), "test", 12)?;
+        db::migrate_up(&pool).await?;
+        let stripe = simulators::stripe::Stripe::start(([127, 0, 0, 1], 0).into()).await?;
+        common::clients::install_tls();
+        let world = Self { pool, stripe, http: reqwest::Client::new(), admin_url, database };
+        world.save_card(card).await?;
+        Ok(world)
+    }
+
+    async fn save_card(&self, card: &str) -> anyhow::Result<()> {
+        let stripe = self.client("sk_test_1")?;
+        let customer = stripe.create_customer(&organization(), "customer").await?;
+        let card = stripe.attach_payment_method(card, &customer, "attach").await?;
+        sqlx::query(
+            "INSERT INTO organization_balance_config (c_organization_id, litellm_team_id, stripe_customer_id, default_payment_method_id,
+                minimum_recharge_amount, target_balance) VALUES ('acme', 'team_acme', $1, $2, 200, 500)",
+        )
+        .bind(customer)
+        .bind(card.id)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    fn client(&self, key: &str) -> anyhow::Result<Stripe> {
+        let config =
+            StripeConfig { url: self.stripe.url(), secret_key: Secret::new(key), timeout: Duration::from_millis(500) };
+        Stripe::new(config, &prometheus::Registry::new())
+    }
+
+    pub(crate) fn recharger(&self) -> anyhow::Result<Recharger> {
+        self.recharger_with_key("sk_test_1")
+    }
+
+    pub(crate) fn recharger_with_key(&self, key: &str) -> anyhow::Result<Recharger> {
+        let registry = prometheus::Registry::new();
+        Ok(Recharger::new(self.pool.clone(), self.client(key)?, SystemClock::shared(), FeePolicy::default(), &registry))
+    }
+
+    pub(crate) fn limit_exceeded(&self, id: &str, limit: &str, attempt: u32) -> Delivery {
+        let event = Event::first(EventId::parse(id).unwrap(), Some(organization()), at(), exceeded(limit));
+        delivery(&event.outgoing().unwrap(), attempt)
+    }
+
+    pub(crate) async fn policy(&self, set: &str) -> anyhow::Result<()> {
+        let sql = format!("UPDATE organization_balance_config SET {set}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn faults(&self, faults: &Value) -> anyhow::Result<()> {
+        let url = format!("{}/_sim/faults", self.stripe.url());
+        self.http.post(url).json(faults).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// How many payment intents have money, by Stripe's own books.
+    pub(crate) async fn succeeded(&self) -> anyhow::Result<i64> {
+        let books = self.http.get(format!("{}/_sim/books", self.stripe.url())).send().await?.text().await?;
+        let books: Value = serde_json::from_str(&books)?;
+        Ok(books["payment_intents"]["succeeded"].as_i64().unwrap_or(0))
+    }
+
+    pub(crate) async fn remove(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        let mut admin = PgConnection::connect(&self.admin_url).await?;
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.database);
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await?;
+        Ok(())
+    }
+}
