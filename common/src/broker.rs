@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::config::Secret;
-use crate::contract::{Outgoing, streams};
+use crate::contract::Outgoing;
 use crate::health::Health;
 
 /// How long the broker may take to confirm a message before it is sent again with the same id.
@@ -325,15 +325,10 @@ fn is_default(value: &serde_json::Value) -> bool {
     }
 }
 
-/// The stream that an event belongs to, for a check before it is published.
-#[must_use]
-pub fn stream_of(message: &Outgoing) -> Option<&'static str> {
-    streams::of(&message.subject)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::streams;
 
     #[test]
     fn the_committed_definitions_can_be_read_and_fit_together() {

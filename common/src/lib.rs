@@ -12,6 +12,7 @@ pub mod failure;
 pub mod health;
 pub mod ids;
 pub mod money;
+pub mod parts;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

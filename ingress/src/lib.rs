@@ -26,7 +26,7 @@ use common::clients::stripe::{Stripe, StripeConfig};
 use common::clock::SharedClock;
 use common::health;
 use common::ids::IdSource;
-use common::service::Parts;
+use common::parts::Parts;
 use common::shutdown::Shutdown;
 
 pub use config::Config;

@@ -9,7 +9,8 @@ pub mod repo;
 pub mod verify;
 
 use common::clock::SharedClock;
-use common::service::{Parts, consume};
+use common::parts::Parts;
+use common::service::consume;
 use common::shutdown::Shutdown;
 use common::{db, telemetry};
 

@@ -14,7 +14,8 @@ pub mod saga;
 
 use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
-use common::service::{self, Parts};
+use common::parts::Parts;
+use common::service;
 use common::shutdown::Shutdown;
 
 pub use config::Config;

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use common::clients::quota::QuotaBackend;
 use common::clients::quota::kms::Kms;
 use common::clock::SharedClock;
-use common::service::{self, Parts};
+use common::parts::Parts;
+use common::service;
 use common::shutdown::Shutdown;
 
 pub use config::{Backend, Config};

@@ -34,7 +34,7 @@ pub use verdict::{ParkReason, RetryPolicy, Verdict, verdict};
 use crate::broker::{Broker, Definitions, MESSAGE_ID, TRACEPARENT};
 use crate::contract::{Event, Outgoing, Payload, kind_of, organization_of};
 use crate::failure::Failure;
-use crate::service::Parts;
+use crate::parts::Parts;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 

@@ -17,7 +17,7 @@ use common::contract::{Outgoing, organization_of, streams};
 use common::failure::Failure;
 use common::health::Health;
 use common::ids::EventId;
-use common::service::Parts;
+use common::parts::Parts;
 use common::shutdown::Shutdown;
 use common::worker::{self, Delivery, Handler};
 use common::{db, telemetry};
