@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::{self, consumer, stream};
 use async_nats::{Client, ConnectOptions, Event as ClientEvent, HeaderMap};
 use backon::{ExponentialBuilder, Retryable};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::Secret;
 use crate::contract::Outgoing;
+use crate::dead_letters::redrive_subject;
 use crate::health::Health;
 
 /// How long the broker may take to confirm a message before it is sent again with the same id.
@@ -33,6 +35,8 @@ pub enum PublishError {
         subject: String,
         /// What it said.
         reason: String,
+        /// Whether it said no, rather than nothing.
+        refused: bool,
     },
 }
 
@@ -130,9 +134,10 @@ impl Broker {
                 Ok(waiting) => waiting.await,
                 Err(error) => Err(error),
             };
-            confirmed
-                .map(|ack| Confirmed { sequence: ack.sequence, duplicate: ack.duplicate })
-                .map_err(|error| PublishError::NotConfirmed { subject: subject.to_owned(), reason: error.to_string() })
+            confirmed.map(|ack| Confirmed { sequence: ack.sequence, duplicate: ack.duplicate }).map_err(|error| {
+                let (subject, reason) = (subject.to_owned(), error.to_string());
+                PublishError::NotConfirmed { subject, reason, refused: is_refusal(error.kind()) }
+            })
         };
         once.retry(ExponentialBuilder::default().with_min_delay(Duration::from_millis(50)).with_max_times(2))
             .when(|error| matches!(error, PublishError::NotConfirmed { .. }))
@@ -148,6 +153,12 @@ impl Broker {
         let mut closed = self.closed.clone();
         drop(tokio::time::timeout(Duration::from_secs(3), closed.wait_for(|closed| *closed)).await);
     }
+}
+
+/// Nobody there (no stream, or no leader of it at the moment) and no answer are no refusals.
+fn is_refusal(kind: PublishErrorKind) -> bool {
+    use PublishErrorKind::{BrokenPipe, MaxAckPending, StreamNotFound, TimedOut};
+    !matches!(kind, StreamNotFound | TimedOut | BrokenPipe | MaxAckPending)
 }
 
 /// Quick at first, then every second: a broker that comes back is noticed soon, and one that is gone is not flooded.
@@ -216,6 +227,23 @@ impl Definitions {
             consumer.config.ack_wait = ack_wait;
         }
         self
+    }
+
+    /// The same with another number of deliveries before the broker gives a message up, where there is such a number.
+    #[must_use]
+    pub fn with_max_deliver(mut self, max_deliver: i64) -> Self {
+        for consumer in self.consumers.iter_mut().filter(|consumer| consumer.config.max_deliver > 0) {
+            consumer.config.max_deliver = max_deliver;
+        }
+        self
+    }
+
+    /// Whether the service has a consumer for dead letters that come back to it.
+    #[must_use]
+    pub fn takes_redrives(&self, service: &str) -> bool {
+        let subject = redrive_subject(service, ">");
+        let mut own = self.consumers.iter().filter(|consumer| consumer.name() == service);
+        own.any(|consumer| consumer.config.filter_subjects.contains(&subject))
     }
 
     /// The consumers of one service: stream and durable name.
@@ -345,8 +373,16 @@ mod tests {
             }
         }
         for service in ["recharger", "ledger", "syncer"] {
-            assert!(!definitions.consumers_of(service).is_empty(), "{service}");
+            let consumers = definitions.consumers_of(service);
+            assert!(consumers.contains(&(streams::ADVISORIES.to_owned(), service.to_owned())), "{service}");
+            assert!(definitions.takes_redrives(service), "{service}");
         }
+        assert!(!definitions.takes_redrives("ingress"));
+        // The net has no end of its own, whatever the others have.
+        let short = definitions.with_max_deliver(2).consumers;
+        assert!(
+            short.iter().all(|one| one.config.max_deliver == if one.stream == streams::ADVISORIES { -1 } else { 2 })
+        );
     }
 
     #[test]

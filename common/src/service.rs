@@ -11,7 +11,8 @@ use crate::shutdown::Shutdown;
 use crate::worker::{self, Handler};
 use crate::{db, telemetry};
 
-/// Runs a service whose work is to consume: health routes on `listen`, the loop until the shutdown, then a clean end.
+/// Runs a service whose work is to consume: health routes on `listen`, the loop and `background` until the shutdown, then
+/// a clean end. `background` begins when the database is there, and must end by itself at the shutdown.
 ///
 /// # Errors
 /// When the address is taken, or the streams' definitions can't be read.
@@ -19,13 +20,17 @@ pub async fn consume<H: Handler>(
     parts: Parts,
     listen: SocketAddr,
     handler: H,
+    background: impl Future<Output = ()> + Send + 'static,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let listener = health::bind(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "{} listens for health and metrics", parts.service);
     let http = tokio::spawn(health::serve(listener, parts.health.clone(), parts.registry.clone(), shutdown.clone()));
     if db::wait_until_ready(&parts.pool, &shutdown).await {
-        worker::run(&parts, handler, shutdown.clone()).await?;
+        let background = tokio::spawn(background);
+        let done = worker::run(&parts, handler, shutdown.clone()).await;
+        drop(background.await);
+        done?;
     }
     parts.broker.close().await;
     parts.pool.close().await;

@@ -72,6 +72,18 @@ pub fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::IntGaug
     metric
 }
 
+/// A gauge by labels.
+///
+/// # Panics
+/// As [`counter_vec`].
+#[must_use]
+#[expect(clippy::expect_used, reason = "the names are constants; a wrong one shows in the first test")]
+pub fn gauge_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::IntGaugeVec {
+    let metric = prometheus::IntGaugeVec::new(prometheus::opts!(name, help), labels).expect("valid metric");
+    register(registry, &metric);
+    metric
+}
+
 /// A histogram of seconds by labels, from a millisecond to a minute.
 ///
 /// # Panics

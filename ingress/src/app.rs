@@ -7,7 +7,9 @@ use common::clients::quota::QuotaBackend;
 use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
 use common::contract::{Event, Payload};
+use common::dead_letters::DeadLetters;
 use common::ids::{EventId, IdSource, OrganizationId};
+use common::pay_link::PayLinks;
 use common::shutdown::Shutdown;
 use serde_json::json;
 use sqlx::PgPool;
@@ -24,6 +26,7 @@ use crate::outcome::{Accepted, Interest, Outcome, Outcomes};
 use crate::publish::{Publisher, traceparent};
 use crate::webhooks::alerts::AlertTokens;
 use crate::webhooks::signature::Keys;
+use crate::webhooks::stripe_signature::StripeKeys;
 
 /// How long the database may take to tell an outcome to a caller that has waited already.
 const LAST_LOOK: Duration = Duration::from_millis(500);
@@ -41,6 +44,9 @@ pub(crate) struct App {
     /// For the development routes.
     pub(crate) kms: Option<Arc<dyn QuotaBackend>>,
     pub(crate) keys: Keys,
+    pub(crate) stripe_keys: StripeKeys,
+    pub(crate) links: PayLinks,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) alert_tokens: AlertTokens,
     pub(crate) auth: Auth,
     pub(crate) limit: SourceLimit,
@@ -106,7 +112,14 @@ impl App {
     async fn look_up(&self, id: &EventId, interest: Interest) -> Option<Outcome> {
         let look = async {
             Ok::<_, sqlx::Error>(match interest {
-                Interest::Recharge => events::repo::find(&self.pool, id).await?.and_then(|found| found.outcome()),
+                Interest::Recharge | Interest::Confirmation => {
+                    events::repo::find(&self.pool, id).await?.and_then(|found| found.outcome(&self.links))
+                }
+                // A refund that there was nothing left for is recorded as any other trigger without effect.
+                Interest::Refund => match events::repo::requested_refund(&self.pool, id).await? {
+                    Some(refund) => refund.outcome(),
+                    None => events::repo::find(&self.pool, id).await?.and_then(|found| found.outcome(&self.links)),
+                },
                 Interest::Sync => events::repo::sync(&self.pool, id).await?.map(|found| found.outcome()),
             })
         };

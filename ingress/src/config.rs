@@ -38,6 +38,12 @@ pub struct Config {
     pub webhook_secrets: Secret,
     /// `LITELLM_ALERT_TOKEN`: the path tokens of LiteLLM's alerts. None: the route answers 404.
     pub alert_tokens: Secret,
+    /// `STRIPE_WEBHOOK_SECRET`: the secrets of Stripe's webhooks, several during a rotation. None: the route answers 404.
+    pub stripe_webhook_secrets: Secret,
+    /// `PAY_LINK_SECRET`: what the customers' confirmation links are signed with; the recharger has the same one.
+    pub pay_link_secret: Secret,
+    /// `RECONCILE_INTERVAL`: how often all books are compared; 0 is never.
+    pub reconcile_interval: Duration,
     /// `WEBHOOK_WAIT_MS`: how long a webhook waits for its outcome; 0 is never.
     pub webhook_wait: Duration,
     /// `API_WAIT_MS`: how long a manual recharge or a sync waits for its outcome.
@@ -74,10 +80,21 @@ impl Config {
         let listen = SocketAddr::new(bind, reader.parse("PORT", 3000));
         let webhook_secrets = reader.secret("LITELLM_WEBHOOK_SECRET", "the secret that webhooks are signed with");
         let alert_tokens = Secret::new(reader.optional("LITELLM_ALERT_TOKEN").unwrap_or_default());
+        let stripe_webhook_secrets = Secret::new(reader.optional("STRIPE_WEBHOOK_SECRET").unwrap_or_default());
+        let pay_link_secret = pay_link_secret(&mut reader);
         let dev_routes = reader.switch("DEV_ROUTES", false);
         let api_tokens = api_tokens(&mut reader);
         if !bind.is_loopback() {
-            check_exposed(&mut reader, &webhook_secrets, &alert_tokens, dev_routes, api_tokens.is_none());
+            check_exposed(&mut reader, dev_routes, api_tokens.is_none());
+            let secrets = [
+                ("LITELLM_WEBHOOK_SECRET", &webhook_secrets),
+                ("LITELLM_ALERT_TOKEN", &alert_tokens),
+                ("STRIPE_WEBHOOK_SECRET", &stripe_webhook_secrets),
+                ("PAY_LINK_SECRET", &pay_link_secret),
+            ];
+            for (name, list) in secrets {
+                check_strong(&mut reader, name, list);
+            }
         }
         if base.database_pool < SMALLEST_POOL {
             reader.problem(format!("DATABASE_POOL is {}: ingress needs at least {SMALLEST_POOL}", base.database_pool));
@@ -88,6 +105,9 @@ impl Config {
             public_url: public_url.trim_end_matches('/').to_owned(),
             webhook_secrets,
             alert_tokens,
+            stripe_webhook_secrets,
+            pay_link_secret,
+            reconcile_interval: reader.duration("RECONCILE_INTERVAL", Duration::from_secs(3600)),
             webhook_wait: milliseconds(&mut reader, "WEBHOOK_WAIT_MS", 4_000),
             api_wait: milliseconds(&mut reader, "API_WAIT_MS", 10_000),
             webhook_rate: reader.parse("WEBHOOK_RATE_PER_SECOND", 200),
@@ -133,17 +153,30 @@ fn api_tokens(reader: &mut Reader<'_>) -> Option<Secret> {
     Some(tokens)
 }
 
-/// Whoever can reach us can try to guess: nothing weak, nothing open.
-fn check_exposed(reader: &mut Reader<'_>, secrets: &Secret, alert_tokens: &Secret, dev_routes: bool, open: bool) {
-    let weak = |secret: &str| secret.chars().count() < SHORTEST_SECRET || WELL_KNOWN.contains(&secret);
-    for (name, list) in [("LITELLM_WEBHOOK_SECRET", secrets), ("LITELLM_ALERT_TOKEN", alert_tokens)] {
-        if items(list).any(weak) {
-            reader.problem(format!(
-                "{name} is too weak for an address that others can reach: use at least {SHORTEST_SECRET} random characters, \
-                 or BIND=127.0.0.1"
-            ));
-        }
+/// Customers follow the links from anywhere, so the secret is a real one on every address.
+fn pay_link_secret(reader: &mut Reader<'_>) -> Secret {
+    let hint = "what confirmation links are signed with, at least 16 random characters, the same for the recharger";
+    let secret = reader.secret("PAY_LINK_SECRET", hint);
+    let length = secret.expose().chars().count();
+    if (1..SHORTEST_SECRET).contains(&length) {
+        reader.problem(format!("PAY_LINK_SECRET has {length} characters: at least {SHORTEST_SECRET}"));
     }
+    secret
+}
+
+/// Whoever can reach us can try to guess: nothing weak.
+fn check_strong(reader: &mut Reader<'_>, name: &str, list: &Secret) {
+    let weak = |secret: &str| secret.chars().count() < SHORTEST_SECRET || WELL_KNOWN.contains(&secret);
+    if items(list).any(weak) {
+        reader.problem(format!(
+            "{name} is too weak for an address that others can reach: use at least {SHORTEST_SECRET} random characters, \
+             or BIND=127.0.0.1"
+        ));
+    }
+}
+
+/// Nothing that is open on an address that others can reach.
+fn check_exposed(reader: &mut Reader<'_>, dev_routes: bool, open: bool) {
     if dev_routes {
         reader.problem("DEV_ROUTES=on is for 127.0.0.1 only".to_owned());
     }
@@ -168,6 +201,7 @@ mod tests {
             ("DATABASE_URL", "postgres://localhost/bill"),
             ("LITELLM_WEBHOOK_SECRET", "test_secret"),
             ("STRIPE_SECRET_KEY", "sk_test_1"),
+            ("PAY_LINK_SECRET", "a-secret-for-pay-links"),
             ("API_AUTH", "off"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -195,8 +229,14 @@ mod tests {
 
     #[test]
     fn anywhere_else_nothing_weak_is_taken() {
-        let open = [("BIND", "0.0.0.0"), ("DEV_ROUTES", "on"), ("LITELLM_ALERT_TOKEN", "short")];
-        refused(&open, &["LITELLM_WEBHOOK_SECRET", "LITELLM_ALERT_TOKEN", "DEV_ROUTES", "API_AUTH"]);
+        let open = [
+            ("BIND", "0.0.0.0"),
+            ("DEV_ROUTES", "on"),
+            ("LITELLM_ALERT_TOKEN", "short"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_test"),
+        ];
+        let weak = ["LITELLM_WEBHOOK_SECRET", "LITELLM_ALERT_TOKEN", "STRIPE_WEBHOOK_SECRET"];
+        refused(&open, &[weak.as_slice(), &["DEV_ROUTES", "API_AUTH"]].concat());
         let token = "0123456789abcdef0123456789abcdef";
         let safe = [
             ("BIND", "0.0.0.0"),
@@ -215,10 +255,11 @@ mod tests {
     fn what_is_missing_is_named_at_once() {
         let nothing = BTreeMap::<String, String>::new();
         let error = Config::read(&nothing).unwrap_err().to_string();
-        for name in ["DATABASE_URL", "LITELLM_WEBHOOK_SECRET", "STRIPE_SECRET_KEY", "API_TOKENS"] {
+        for name in ["DATABASE_URL", "LITELLM_WEBHOOK_SECRET", "STRIPE_SECRET_KEY", "PAY_LINK_SECRET", "API_TOKENS"] {
             assert!(error.contains(name), "{name} is not named: {error}");
         }
         refused(&[("API_AUTH", "on"), ("API_TOKENS", "short")], &["API_TOKENS"]);
+        refused(&[("PAY_LINK_SECRET", "fifteen-chars-x")], &["PAY_LINK_SECRET"]);
         refused(
             &[("WEBHOOK_WAIT_MS", "600000"), ("PORT", "99999"), ("BIND", "here")],
             &["WEBHOOK_WAIT_MS", "PORT", "BIND"],

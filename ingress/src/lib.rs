@@ -4,8 +4,10 @@
 mod api;
 mod app;
 mod config;
+mod dead_letters;
 mod dev;
 mod directory;
+mod evaluate;
 mod events;
 pub mod fields;
 mod http;
@@ -13,7 +15,9 @@ mod limits;
 mod metrics;
 mod organizations;
 mod outcome;
+mod pay;
 mod publish;
+mod reconciliations;
 mod routes;
 pub mod webhooks;
 
@@ -24,9 +28,11 @@ use common::clients::quota::QuotaBackend;
 use common::clients::quota::kms::{Kms, KmsConfig};
 use common::clients::stripe::{Stripe, StripeConfig};
 use common::clock::SharedClock;
+use common::dead_letters::DeadLetters;
 use common::health;
 use common::ids::IdSource;
 use common::parts::Parts;
+use common::pay_link::PayLinks;
 use common::shutdown::Shutdown;
 
 pub use config::Config;
@@ -47,6 +53,7 @@ pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shu
     let app = Arc::new(assemble(config, &parts, ids, &shutdown)?);
     tokio::spawn(app.outcomes.clone().listen(parts.broker.clone(), shutdown.clone()));
     tokio::spawn(app.directory.clone().keep(app.config.directory_ttl, shutdown.clone()));
+    tokio::spawn(reconciliations::schedule::keep(app.clone(), shutdown.clone()));
     tracing::info!(%address, dev_routes = app.config.dev_routes, "ingress listens on http://{address}");
     let routes = routes::routes(app, parts.health.clone(), parts.registry.clone());
     let serving = warp::serve(routes).incoming(listener).graceful(shutdown.wait()).run();
@@ -84,6 +91,9 @@ fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Sh
         stripe: Stripe::new(stripe, &parts.registry)?,
         kms: kms.map(|kms| Arc::new(kms) as Arc<dyn QuotaBackend>),
         keys: webhooks::signature::Keys::parse(&config.webhook_secrets),
+        stripe_keys: webhooks::stripe_signature::StripeKeys::parse(&config.stripe_webhook_secrets),
+        links: PayLinks::new(config.pay_link_secret.clone(), &config.public_url),
+        dead_letters: DeadLetters::new(parts.broker.clone()),
         alert_tokens: webhooks::alerts::AlertTokens::parse(&config.alert_tokens),
         auth: api::auth::Auth::new(config.api_tokens.as_ref()),
         limit: limits::SourceLimit::new(config.webhook_rate, config.webhook_burst),

@@ -10,8 +10,8 @@ use warp::reply::Response;
 
 use crate::app::App;
 use crate::http::{Answer, Problem, Request, incoming};
-use crate::webhooks::{alerts, litellm};
-use crate::{api, dev};
+use crate::webhooks::{alerts, litellm, stripe};
+use crate::{api, dev, pay};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -22,6 +22,9 @@ enum Place<'a> {
     Health,
     LimitExceeded,
     Alerts(&'a str),
+    Stripe,
+    Pay(&'a str),
+    PayDone(&'a str),
     Organizations,
     Config(&'a str),
     PaymentMethod(&'a str),
@@ -32,6 +35,14 @@ enum Place<'a> {
     Balance(&'a str),
     Event(&'a str),
     OneRecharge(&'a str),
+    Refund(&'a str),
+    DeadLetters,
+    RedriveAll,
+    DeadLetter(&'a str),
+    Redrive(&'a str),
+    Discard(&'a str),
+    Reconciliations,
+    Reconciliation(&'a str),
     Development(&'a str, Option<&'a str>, Option<&'a str>),
 }
 
@@ -46,6 +57,9 @@ impl<'a> Place<'a> {
             ["health"] | ["health", "live" | "ready"] | ["metrics"] => Self::Health,
             ["webhooks", "litellm", "limit-exceeded"] => Self::LimitExceeded,
             ["webhooks", "litellm", "alerts", token] => Self::Alerts(token),
+            ["webhooks", "stripe"] => Self::Stripe,
+            ["pay", token] => Self::Pay(token),
+            ["pay", token, "done"] => Self::PayDone(token),
             ["api", "organizations"] => Self::Organizations,
             ["api", "organizations", id, "config"] => Self::Config(id),
             ["api", "organizations", id, "payment-method"] => Self::PaymentMethod(id),
@@ -56,6 +70,14 @@ impl<'a> Place<'a> {
             ["api", "organizations", id, "balance"] => Self::Balance(id),
             ["api", "events", id] => Self::Event(id),
             ["api", "recharges", id] => Self::OneRecharge(id),
+            ["api", "recharges", id, "refund"] => Self::Refund(id),
+            ["api", "dead-letters"] => Self::DeadLetters,
+            ["api", "dead-letters", "redrive"] => Self::RedriveAll,
+            ["api", "dead-letters", sequence] => Self::DeadLetter(sequence),
+            ["api", "dead-letters", sequence, "redrive"] => Self::Redrive(sequence),
+            ["api", "dead-letters", sequence, "discard"] => Self::Discard(sequence),
+            ["api", "reconciliations"] => Self::Reconciliations,
+            ["api", "reconciliations", id] => Self::Reconciliation(id),
             ["test", one] if dev_routes => Self::Development(one, None, None),
             ["test", one, two] if dev_routes => Self::Development(one, Some(two), None),
             ["test", one, two, three] if dev_routes => Self::Development(one, Some(two), Some(three)),
@@ -68,6 +90,9 @@ impl<'a> Place<'a> {
             Self::Health => "/health",
             Self::LimitExceeded => "/webhooks/litellm/limit-exceeded",
             Self::Alerts(_) => "/webhooks/litellm/alerts/:token",
+            Self::Stripe => "/webhooks/stripe",
+            Self::Pay(_) => "/pay/:token",
+            Self::PayDone(_) => "/pay/:token/done",
             Self::Organizations => "/api/organizations",
             Self::Config(_) => "/api/organizations/:id/config",
             Self::PaymentMethod(_) => "/api/organizations/:id/payment-method",
@@ -78,6 +103,14 @@ impl<'a> Place<'a> {
             Self::Balance(_) => "/api/organizations/:id/balance",
             Self::Event(_) => "/api/events/:id",
             Self::OneRecharge(_) => "/api/recharges/:id",
+            Self::Refund(_) => "/api/recharges/:id/refund",
+            Self::DeadLetters => "/api/dead-letters",
+            Self::RedriveAll => "/api/dead-letters/redrive",
+            Self::DeadLetter(_) => "/api/dead-letters/:seq",
+            Self::Redrive(_) => "/api/dead-letters/:seq/redrive",
+            Self::Discard(_) => "/api/dead-letters/:seq/discard",
+            Self::Reconciliations => "/api/reconciliations",
+            Self::Reconciliation(_) => "/api/reconciliations/:id",
             Self::Development(..) => "/test",
         }
     }
@@ -85,17 +118,28 @@ impl<'a> Place<'a> {
     /// The methods, as the `allow` header has them.
     fn allowed(self) -> &'static str {
         match self {
-            Self::Organizations => "GET, POST",
+            Self::Organizations | Self::Reconciliations | Self::Pay(_) => "GET, POST",
             Self::Config(_) => "GET, PATCH",
-            Self::LimitExceeded | Self::Alerts(_) | Self::PaymentMethod(_) | Self::Sync(_) | Self::Recharge(_) => {
-                "POST"
-            }
+            Self::LimitExceeded
+            | Self::Alerts(_)
+            | Self::Stripe
+            | Self::PaymentMethod(_)
+            | Self::Sync(_)
+            | Self::Recharge(_)
+            | Self::Refund(_)
+            | Self::RedriveAll
+            | Self::Redrive(_)
+            | Self::Discard(_) => "POST",
             Self::Health
             | Self::RechargeHistory(_)
             | Self::WebhookEvents(_)
             | Self::Balance(_)
             | Self::Event(_)
-            | Self::OneRecharge(_) => "GET",
+            | Self::OneRecharge(_)
+            | Self::PayDone(_)
+            | Self::DeadLetters
+            | Self::DeadLetter(_)
+            | Self::Reconciliation(_) => "GET",
             Self::Development(..) => "GET, POST, PUT",
         }
     }
@@ -148,11 +192,14 @@ async fn answer(app: Arc<App>, request: Request) -> Response {
     finished(answer.into_response(), &id)
 }
 
-async fn dispatch(app: &App, place: Place<'_>, request: Request, id: &str) -> Answer {
+async fn dispatch(app: &Arc<App>, place: Place<'_>, request: Request, id: &str) -> Answer {
     let caller = match place {
         Place::Health => return Problem::no_route().into(),
         Place::LimitExceeded => return litellm::post(app, request).await,
         Place::Alerts(token) => return alerts::post(app, request, token).await,
+        Place::Stripe => return stripe::post(app, request).await,
+        Place::Pay(token) => return pay::answer(app, request, token).await,
+        Place::PayDone(token) => return pay::done(app, &request, token).await,
         _ => match app.auth.caller(&request, id) {
             Ok(caller) => caller,
             Err(problem) => return problem.into(),
@@ -179,8 +226,21 @@ async fn dispatch(app: &App, place: Place<'_>, request: Request, id: &str) -> An
         Place::Balance(id) => api::balance::show(app, id).await,
         Place::Event(id) => api::events::show(app, id).await,
         Place::OneRecharge(id) => api::events::recharge(app, id).await,
+        Place::Refund(id) => api::refund::start(app, request, id, &caller).await,
+        Place::DeadLetters => api::dead_letters::list(app, &request).await,
+        Place::RedriveAll => api::dead_letters::redrive_all(app, request, &caller).await,
+        Place::DeadLetter(sequence) => api::dead_letters::show(app, sequence).await,
+        Place::Redrive(sequence) => api::dead_letters::redrive(app, sequence, &caller).await,
+        Place::Discard(sequence) => api::dead_letters::discard(app, request, sequence, &caller).await,
+        Place::Reconciliations if request.method == Method::POST => {
+            api::reconciliations::start(app, request, &caller).await
+        }
+        Place::Reconciliations => api::reconciliations::list(app, &request).await,
+        Place::Reconciliation(id) => api::reconciliations::show(app, &request, id).await,
         Place::Development(one, two, three) => dev::answer(app, request, (one, two, three), &caller).await,
-        Place::Health | Place::LimitExceeded | Place::Alerts(_) => Err(Problem::no_route()),
+        Place::Health | Place::LimitExceeded | Place::Alerts(_) | Place::Stripe | Place::Pay(_) | Place::PayDone(_) => {
+            Err(Problem::no_route())
+        }
     };
     done.unwrap_or_else(Answer::from)
 }
@@ -220,6 +280,10 @@ mod tests {
         assert_eq!(find("/webhooks/litellm/alerts/x"), Some(Place::Alerts("x")));
         assert_eq!(find("/api/organizations/"), Some(Place::Organizations));
         assert_eq!(find("/api/organizations/a/config"), Some(Place::Config("a")));
+        assert_eq!((find("/pay/x"), find("/pay/x/done")), (Some(Place::Pay("x")), Some(Place::PayDone("x"))));
+        assert_eq!(find("/api/dead-letters/redrive"), Some(Place::RedriveAll));
+        assert_eq!(find("/api/dead-letters/7/redrive"), Some(Place::Redrive("7")));
+        assert_eq!((find("/pay/x/y"), find("/pay")), (None, None));
         for none in [
             "",
             "/",

@@ -1,75 +1,129 @@
 //! What the ledger does with each kind of event: book it, and say what was booked.
 
+use common::clock::SharedClock;
 use common::contract::{
-    AdjustRequestedV1, Event, LedgerCreditedV1, LedgerReversedV1, Outgoing, Payload, QuotaAdoptedV1, RechargeChargedV1,
-    RechargeRefundedV1,
+    AdjustRequestedV1, Event, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, Outgoing, Payload, PostingKind,
+    QuotaAdoptedV1, RechargeChargedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1,
+    ReconcileRequestedV1,
 };
 use common::failure::Failure;
-use common::ids::EventId;
+use common::ids::{EventId, RechargeId};
 use common::money::Money;
+use common::reconciliation::{Part, Recorder};
 use common::telemetry;
 use common::worker::{Delivery, Handler};
 use prometheus::{IntCounterVec, Registry};
 use sqlx::PgPool;
 
-use crate::posting::{Posting, charge_key};
-use crate::repo::{self, PostError, Posted};
+use crate::posted::Posted;
+use crate::posting::{self, Decision, Posting, PostingError, RechargeBooks};
+use crate::reconcile;
+use crate::repo::{Books, PostError};
 
 /// The ledger's handler.
 pub struct LedgerHandler {
     pool: PgPool,
     role: Option<String>,
+    clock: SharedClock,
     postings: IntCounterVec,
+    recorder: Recorder,
 }
 
 impl LedgerHandler {
     /// A handler that posts under the database role `role`, or under the one that it is connected as.
     #[must_use]
-    pub fn new(pool: PgPool, role: Option<String>, registry: &Registry) -> Self {
+    pub fn new(pool: PgPool, role: Option<String>, clock: SharedClock, registry: &Registry) -> Self {
         let help = "Transactions that were posted; repeats are not counted.";
-        Self { pool, role, postings: telemetry::counter_vec(registry, "bill_ledger_postings_total", help, &["kind"]) }
+        let postings = telemetry::counter_vec(registry, "bill_ledger_postings_total", help, &["kind"]);
+        Self { pool, role, clock, postings, recorder: Recorder::new(Part::Bookings, registry) }
     }
 
-    async fn refunded(&self, event: Event<RechargeRefundedV1>) -> Result<Vec<Outgoing>, Failure> {
-        let (organization, recharge_id) = (event.organization()?, event.data.recharge_id);
-        let credited = repo::is_posted(&self.pool, organization, &charge_key(recharge_id)).await?;
-        match (credited, event.data.was_credited) {
-            // The books decide. `was_credited` tells what the recharger knew, and the credit may have come after that.
-            (true, _) => self.book(&event.id, &Posting::refund(&event)?).await,
-            (false, true) => Err(Failure::retry(anyhow::anyhow!(
-                "refund {} says that recharge {recharge_id} was credited, but its charge is not in the books",
-                event.data.refund_id
-            ))),
-            (false, false) => {
+    /// Books what an event does to a recharge. It is decided under the organization's posting lock, from what is booked
+    /// by then: no other posting comes between the decision and the commit.
+    async fn recharge<T: Payload>(
+        &self,
+        event: &Event<T>,
+        recharge_id: RechargeId,
+        decide: impl FnOnce(&Event<T>, &RechargeBooks) -> Result<Decision, PostingError>,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let mut books = Books::open(&self.pool, self.role.as_deref(), event.organization()?).await?;
+        let decision = decide(event, &books.of_recharge(recharge_id).await?)?;
+        self.carry_out(event, Some(recharge_id), books, decision).await
+    }
+
+    /// Books what is about no recharge.
+    async fn book<T: Payload>(&self, event: &Event<T>, posting: Posting) -> Result<Vec<Outgoing>, Failure> {
+        let books = Books::open(&self.pool, self.role.as_deref(), posting.organization()).await?;
+        self.carry_out(event, None, books, Decision::Post(vec![posting])).await
+    }
+
+    async fn carry_out<T: Payload>(
+        &self,
+        event: &Event<T>,
+        recharge_id: Option<RechargeId>,
+        mut books: Books,
+        decision: Decision,
+    ) -> Result<Vec<Outgoing>, Failure> {
+        let recharge = recharge_id.map(tracing::field::display);
+        let (organization, event_id, correlation) = (event.organization()?, &event.id, &event.correlationid);
+        match decision {
+            Decision::Post(postings) => {
+                let mut all = Vec::with_capacity(postings.len());
+                for posting in &postings {
+                    let posted = books.post(posting).await?;
+                    tell(
+                        event_id,
+                        &posted,
+                        (posted.change.minor != posting.quota_change()).then(|| posting.description()),
+                    );
+                    all.push(posted);
+                }
+                books.commit().await?;
+                for posted in all.iter().filter(|posted| !posted.was_there_already) {
+                    self.postings.with_label_values(&[posted.kind.as_str()]).inc();
+                }
+                all.iter().map(follow_up).collect()
+            }
+            Decision::Again { business_key, contradicts } => {
+                let all = books.posted(&business_key).await?;
+                books.close().await?;
+                all.iter().for_each(|posted| {
+                    tell(event_id, posted, contradicts.as_deref().filter(|_| posted.business_key == business_key));
+                });
+                all.iter().map(follow_up).collect()
+            }
+            Decision::Nothing(why) => {
+                books.close().await?;
                 tracing::info!(
-                    %recharge_id, c_organization_id = %organization, event_id = %event.id,
-                    correlation_id = %event.correlationid,
-                    "refund {} of recharge {recharge_id} books nothing: the charge was never credited", event.data.refund_id
+                    recharge_id = recharge, c_organization_id = %organization, %event_id, correlation_id = %correlation,
+                    "nothing to book: {why}"
                 );
                 Ok(Vec::new())
+            }
+            Decision::NotYet(why) => {
+                books.close().await?;
+                Err(Failure::retry(anyhow::anyhow!("{why}")))
+            }
+            Decision::TooLate(why) => {
+                books.close().await?;
+                tracing::warn!(
+                    recharge_id = recharge, c_organization_id = %organization, %event_id, correlation_id = %correlation,
+                    "not credited: {why}"
+                );
+                Err(Failure::Refused(why))
             }
         }
     }
 
     async fn adopted(&self, event: Event<QuotaAdoptedV1>) -> Result<Vec<Outgoing>, Failure> {
         if let Some(posting) = Posting::opening(&event)? {
-            return self.book(&event.id, &posting).await;
+            return self.book(&event, posting).await;
         }
         tracing::info!(
             c_organization_id = %event.organization()?, event_id = %event.id, correlation_id = %event.correlationid,
             "nothing to book: {} had a quota of nothing", event.data.backend
         );
         Ok(Vec::new())
-    }
-
-    /// Posts, and tells the world.
-    async fn book(&self, event_id: &EventId, posting: &Posting) -> Result<Vec<Outgoing>, Failure> {
-        let posted = repo::post(&self.pool, self.role.as_deref(), posting).await?;
-        if !posted.was_there_already {
-            self.postings.with_label_values(&[posting.kind().as_str()]).inc();
-        }
-        tell(event_id, posting, &posted);
-        Ok(vec![follow_up(posting, &posted)?])
     }
 }
 
@@ -78,13 +132,29 @@ impl Handler for LedgerHandler {
         match delivery.kind() {
             RechargeChargedV1::KIND => {
                 let event = delivery.decode::<RechargeChargedV1>()?;
-                self.book(&event.id, &Posting::charge(&event)?).await
+                self.recharge(&event, event.data.recharge_id, posting::charge).await
             }
-            RechargeRefundedV1::KIND => self.refunded(delivery.decode()?).await,
+            RechargeRefundedV1::KIND => {
+                let event = delivery.decode::<RechargeRefundedV1>()?;
+                self.recharge(&event, event.data.recharge_id, posting::refund).await
+            }
+            RechargeRefundFailedV1::KIND => {
+                let event = delivery.decode::<RechargeRefundFailedV1>()?;
+                self.recharge(&event, event.data.recharge_id, posting::refund_failed).await
+            }
+            RechargeDisputedV1::KIND => {
+                let event = delivery.decode::<RechargeDisputedV1>()?;
+                self.recharge(&event, event.data.recharge_id, posting::dispute).await
+            }
             QuotaAdoptedV1::KIND => self.adopted(delivery.decode()?).await,
             AdjustRequestedV1::KIND => {
                 let event = delivery.decode::<AdjustRequestedV1>()?;
-                self.book(&event.id, &Posting::adjustment(&event)?).await
+                self.book(&event, Posting::adjustment(&event)?).await
+            }
+            ReconcileRequestedV1::KIND => {
+                let event = delivery.decode::<ReconcileRequestedV1>()?;
+                reconcile::run(&self.pool, self.role.as_deref(), &self.recorder, &event.data, self.clock.now()).await?;
+                Ok(Vec::new())
             }
             other => Err(Failure::malformed(anyhow::anyhow!("the ledger has no use for {other}"))),
         }
@@ -101,43 +171,49 @@ impl From<PostError> for Failure {
 }
 
 /// What follows from a posting. Everything in it comes from the stored transaction, so that a repeat is the same to the byte.
-fn follow_up(posting: &Posting, posted: &Posted) -> Result<Outgoing, Failure> {
-    let Posted { transaction_id, recharge_id, change, quota, ledger_version, .. } = *posted;
-    let (cause, organization) = (transaction_id, &posted.organization);
-    if change.minor > 0 {
-        let data = LedgerCreditedV1 {
-            transaction_id,
-            posting: posting.kind(),
-            recharge_id,
-            amount: change,
-            quota,
-            ledger_version,
-        };
-        return Event::following(&cause, organization, posted.posted_at, &posted.correlation, data).outgoing();
+fn follow_up(posted: &Posted) -> Result<Outgoing, Failure> {
+    let Posted { transaction_id, kind: posting, recharge_id, change, held, quota, ledger_version, .. } = *posted;
+    let credited = |amount| LedgerCreditedV1 { transaction_id, posting, recharge_id, amount, quota, ledger_version };
+    let reversed = |amount| LedgerReversedV1 { transaction_id, posting, recharge_id, amount, quota, ledger_version };
+    match posting {
+        PostingKind::Charge | PostingKind::Opening | PostingKind::RefundFailed => following(posted, credited(change)),
+        PostingKind::Adjustment if change.minor > 0 => following(posted, credited(change)),
+        PostingKind::Adjustment | PostingKind::Refund | PostingKind::Void => {
+            following(posted, reversed(negative(change)))
+        }
+        PostingKind::DisputeLost => following(posted, reversed(negative(held))),
+        PostingKind::Hold | PostingKind::Release => {
+            following(posted, LedgerHeldV1 { transaction_id, recharge_id, amount: held, quota, ledger_version })
+        }
     }
-    let amount = Money::new(change.minor.saturating_neg(), change.currency);
-    let data = LedgerReversedV1 { transaction_id, posting: posting.kind(), recharge_id, amount, quota, ledger_version };
-    Event::following(&cause, organization, posted.posted_at, &posted.correlation, data).outgoing()
 }
 
-fn tell(event_id: &EventId, posting: &Posting, posted: &Posted) {
+fn following<T: Payload>(posted: &Posted, data: T) -> Result<Outgoing, Failure> {
+    let Posted { transaction_id, organization, posted_at, correlation, .. } = posted;
+    Event::following(transaction_id, organization, *posted_at, correlation, data).outgoing()
+}
+
+fn negative(amount: Money) -> Money {
+    Money::new(amount.minor.saturating_neg(), amount.currency)
+}
+
+/// One line for each transaction. `contradicts`: what came now, where that is something else than was booked before.
+fn tell(event_id: &EventId, posted: &Posted, contradicts: Option<&str>) {
     let recharge_id = posted.recharge_id.map(tracing::field::display);
     let Posted { organization, correlation, transaction_id, quota, ledger_version, .. } = posted;
-    let (key, description) = (posting.business_key(), posting.description());
-    if !posted.was_there_already {
-        tracing::info!(
+    let (key, description) = (&posted.business_key, &posted.description);
+    match contradicts {
+        _ if !posted.was_there_already => tracing::info!(
             recharge_id, c_organization_id = %organization, %event_id, correlation_id = %correlation, %transaction_id,
             "posted for {organization}: {description}; quota {quota}, version {ledger_version}"
-        );
-    } else if posted.change.minor == posting.quota_change() {
-        tracing::info!(
+        ),
+        None => tracing::info!(
             recharge_id, c_organization_id = %organization, %event_id, correlation_id = %correlation, %transaction_id,
             "{key} was posted before as version {ledger_version}; nothing is posted again"
-        );
-    } else {
-        tracing::warn!(
+        ),
+        Some(other) => tracing::warn!(
             recharge_id, c_organization_id = %organization, %event_id, correlation_id = %correlation, %transaction_id,
-            "{key} was posted before with {}; what came now is not posted: {description}", posted.change
-        );
+            "{key} was posted before ({description}); what came now is not posted: {other}"
+        ),
     }
 }

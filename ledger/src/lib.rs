@@ -4,7 +4,9 @@
 pub mod chain;
 pub mod config;
 pub mod handlers;
+pub mod posted;
 pub mod posting;
+pub mod reconcile;
 pub mod repo;
 pub mod verify;
 
@@ -35,9 +37,9 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyh
             "When the books were last checked; 0 before the first time.",
         ),
     };
-    tokio::spawn(verify::repeat(parts.pool.clone(), config.verify_interval, gauges, clock, shutdown.clone()));
-    let handler = LedgerHandler::new(parts.pool.clone(), config.db_role, &parts.registry);
-    consume(parts, config.listen, handler, shutdown).await
+    tokio::spawn(verify::repeat(parts.pool.clone(), config.verify_interval, gauges, clock.clone(), shutdown.clone()));
+    let handler = LedgerHandler::new(parts.pool.clone(), config.db_role, clock, &parts.registry);
+    consume(parts, config.listen, handler, std::future::ready(()), shutdown).await
 }
 
 /// Verifies the books once: `ledger verify`.

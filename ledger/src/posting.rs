@@ -1,15 +1,24 @@
-//! Business events as balanced entries. Pure: what is booked follows from the event alone.
+//! Business events as balanced entries. Pure: what is booked follows from the event and, for a recharge, from what is
+//! booked of it already.
 //!
 //! Positive amounts are owed to the organization or earned, negative ones are held or spent, and the entries of a posting
 //! sum to zero: `balance +100, fees_collected +3, stripe_clearing −103`.
 
-use common::contract::{
-    AdjustRequestedV1, Event, Payload, PostingKind, QuotaAdoptedV1, RechargeChargedV1, RechargeRefundedV1,
-};
+mod books;
+mod charge;
+mod dispute;
+mod refund;
+
+use common::contract::{AdjustRequestedV1, Event, Payload, PostingKind, QuotaAdoptedV1};
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, RechargeId};
 use common::money::{Currency, Money};
 use uuid::Uuid;
+
+pub use books::{Booked, Charge, Decision, RechargeBooks};
+pub use charge::charge;
+pub use dispute::dispute;
+pub use refund::{refund, refund_failed, refund_key};
 
 /// The namespace of transaction ids (a fixed random value).
 const TRANSACTIONS: Uuid = Uuid::from_u128(0x2b8e_41d7_60c3_4f19_a5d2_97e4_0c6b_138f);
@@ -28,15 +37,35 @@ pub enum AccountKind {
     FeesCollected,
     /// What the processor kept
     ProcessingCosts,
-    /// What was given back beyond the quota: fees that were returned
+    /// What was given back beyond the quota: returned fees, lost disputes; above zero, what is owed of voided charges
     Refunds,
     /// Quota that was there before the ledger
     OpeningEquity,
     /// Corrections by people
     Adjustments,
+    /// Quota that is not the organization's to spend while a dispute is open
+    DisputesHeld,
 }
 
 impl AccountKind {
+    /// Every account.
+    pub const ALL: [Self; 8] = [
+        Self::Balance,
+        Self::StripeClearing,
+        Self::FeesCollected,
+        Self::ProcessingCosts,
+        Self::Refunds,
+        Self::OpeningEquity,
+        Self::Adjustments,
+        Self::DisputesHeld,
+    ];
+
+    /// The account that a stored word names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word that is stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -48,6 +77,7 @@ impl AccountKind {
             Self::Refunds => "refunds",
             Self::OpeningEquity => "opening_equity",
             Self::Adjustments => "adjustments",
+            Self::DisputesHeld => "disputes_held",
         }
     }
 }
@@ -103,12 +133,31 @@ pub enum PostingError {
         /// What was paid on top
         fee: Money,
     },
+    /// More was given back than was captured
+    #[error("{refunded} went back of a charge of {total}")]
+    Beyond {
+        /// What went back
+        refunded: Money,
+        /// What was captured
+        total: Money,
+    },
+    /// Something that is needed is not there
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A dispute was decided one way, and now the other: a person must look
+    #[error("dispute {dispute} is booked as {booked}, and can't be decided once more")]
+    DecidedOtherwise {
+        /// Stripe's dispute
+        dispute: String,
+        /// How it was decided
+        booked: &'static str,
+    },
     /// An adjustment by nothing
     #[error("an adjustment by nothing")]
     NoChange,
     /// A reference that can't be part of a key
-    #[error("refund_id must have 1 to {MAX_REFERENCE} visible ASCII characters")]
-    Reference,
+    #[error("{0} must have 1 to {MAX_REFERENCE} visible ASCII characters")]
+    Reference(&'static str),
     /// More than can be counted
     #[error("the amounts are too large")]
     Range,
@@ -134,64 +183,6 @@ pub struct Posting {
 }
 
 impl Posting {
-    /// A captured charge: the quota is credited, the processor holds what was paid.
-    ///
-    /// # Errors
-    /// When the amounts contradict each other.
-    pub fn charge(event: &Event<RechargeChargedV1>) -> Result<Self, PostingError> {
-        let RechargeChargedV1 { recharge_id, amount, fee, total_charge: total, processor_fee, .. } = event.data;
-        positive("amount", amount)?;
-        not_negative("fee", fee, amount.currency)?;
-        same_currency("total_charge", total, amount.currency)?;
-        if amount.checked_add(fee) != Some(total) {
-            return Err(PostingError::Total { total, amount, fee });
-        }
-        let mut lines = vec![
-            (AccountKind::Balance, amount.minor),
-            (AccountKind::FeesCollected, fee.minor),
-            (AccountKind::StripeClearing, negated(total.minor)?),
-        ];
-        let mut description =
-            format!("charge of {total}: quota {amount}, fee {fee}, payment intent {}", event.data.payment_intent_id);
-        match processor_fee {
-            None => {}
-            Some(cost) if cost.currency == amount.currency => {
-                not_negative("processor_fee", cost, amount.currency)?;
-                lines.push((AccountKind::StripeClearing, cost.minor));
-                lines.push((AccountKind::ProcessingCosts, negated(cost.minor)?));
-            }
-            // Stripe takes its fee in the currency in which the account is settled. The customer's quota must not wait
-            // for that, and these books know one currency: the cost is told, not booked.
-            Some(cost) => description.push_str(&format!("; the processor kept {cost}, which is not booked here")),
-        }
-        let key = charge_key(recharge_id);
-        Self::new(event, PostingKind::Charge, key, Some(recharge_id), description, amount.currency, lines)
-    }
-
-    /// A refund of a charge that was credited: the quota is taken back, and what the customer got beyond it, a returned
-    /// fee, is a cost of ours.
-    ///
-    /// # Errors
-    /// When the amounts contradict each other.
-    pub fn refund(event: &Event<RechargeRefundedV1>) -> Result<Self, PostingError> {
-        let RechargeRefundedV1 { recharge_id, refund_id, amount, total_refunded: total, reason, .. } = &event.data;
-        positive("amount", *amount)?;
-        same_currency("total_refunded", *total, amount.currency)?;
-        positive("total_refunded", *total)?;
-        if refund_id.is_empty() || refund_id.len() > MAX_REFERENCE || !refund_id.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(PostingError::Reference);
-        }
-        let beyond = amount.minor.checked_sub(total.minor).ok_or(PostingError::Range)?;
-        let lines = vec![
-            (AccountKind::Balance, negated(amount.minor)?),
-            (AccountKind::Refunds, beyond),
-            (AccountKind::StripeClearing, total.minor),
-        ];
-        let description = format!("refund {refund_id} of {total}, quota {amount}: {reason}");
-        let key = format!("refund:{refund_id}");
-        Self::new(event, PostingKind::Refund, key, Some(*recharge_id), description, amount.currency, lines)
-    }
-
     /// The quota that a backend already had. An organization opens its books once, whichever backend is met first.
     /// `None` when that quota is nothing, because then there is nothing to book.
     ///
@@ -303,8 +294,13 @@ impl Posting {
     /// By how much the quota changes.
     #[must_use]
     pub fn quota_change(&self) -> i64 {
-        // Every posting has one line on the balance.
-        self.entries.iter().find(|entry| entry.account == AccountKind::Balance).map_or(0, |entry| entry.amount)
+        books::sum(&self.entries, AccountKind::Balance)
+    }
+
+    /// By how much what is held changes.
+    #[must_use]
+    pub fn held_change(&self) -> i64 {
+        books::sum(&self.entries, AccountKind::DisputesHeld)
     }
 }
 
@@ -312,6 +308,32 @@ impl Posting {
 #[must_use]
 pub fn charge_key(recharge: RechargeId) -> String {
     format!("charge:{recharge}")
+}
+
+/// The lines of what the processor kept. Stripe takes its fee in the currency in which the account is settled. The
+/// customer's quota must not wait for that, and these books know one currency: the cost in another is told, not booked.
+fn processor_cost(
+    fee: Option<Money>,
+    currency: Currency,
+    lines: &mut Vec<(AccountKind, i64)>,
+    description: &mut String,
+) -> Result<(), PostingError> {
+    match fee {
+        None => {}
+        Some(cost) if cost.currency == currency => {
+            not_negative("processor_fee", cost, currency)?;
+            lines.push((AccountKind::StripeClearing, cost.minor));
+            lines.push((AccountKind::ProcessingCosts, negated(cost.minor)?));
+        }
+        Some(cost) => description.push_str(&format!("; the processor kept {cost}, which is not booked here")),
+    }
+    Ok(())
+}
+
+/// Stripe's name for something, which becomes part of a key.
+fn reference(what: &'static str, text: &str) -> Result<(), PostingError> {
+    let good = !text.is_empty() && text.len() <= MAX_REFERENCE && text.chars().all(|c| c.is_ascii_graphic());
+    if good { Ok(()) } else { Err(PostingError::Reference(what)) }
 }
 
 fn positive(what: &'static str, amount: Money) -> Result<(), PostingError> {

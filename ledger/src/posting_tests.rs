@@ -1,7 +1,10 @@
 //! Tables of cases and properties of `posting.rs`.
 
 use common::clock::Timestamp;
-use common::contract::TriggerKind;
+use common::contract::{
+    DisputeStage, RechargeChargedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1, RefundCause,
+    TriggerKind,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -35,6 +38,7 @@ fn charged(amount: Money, fee: Money, total: Money, processor_fee: Option<Money>
         payment_intent_id: "pi_1".to_owned(),
         charge_id: None,
         charged_at: Timestamp::UNIX_EPOCH,
+        credit_by: None,
     })
 }
 
@@ -46,6 +50,10 @@ fn refunded(refund_id: &str, amount: Money, total_refunded: Money) -> Event<Rech
         total_refunded,
         was_credited: true,
         reason: "sync failed".to_owned(),
+        cause: Some(RefundCause::SyncFailed),
+        charge_fully_refunded: false,
+        total_charge: None,
+        processor_fee: None,
     })
 }
 
@@ -123,7 +131,7 @@ fn what_contradicts_itself_is_refused() {
         assert!(Posting::charge(&case).is_err(), "{:?}", case.data);
     }
     for case in [
-        refunded("re_1", usd(0), usd(1)),
+        refunded("re_1", usd(-1), usd(1)),
         refunded("re_1", usd(1), usd(0)),
         refunded("re_1", usd(1), eur(1)),
         refunded("", usd(1), usd(1)),
@@ -148,6 +156,9 @@ fn the_transaction_id_follows_from_the_business_key() {
     assert_eq!(one.transaction_id(), again.transaction_id());
     assert_ne!(one.transaction_id(), other.transaction_id());
 }
+
+#[path = "posting/recharge_tests.rs"]
+mod recharges;
 
 /// What every posting keeps, whatever the event.
 fn holds(posting: &Posting, quota_change: i64) -> Result<(), TestCaseError> {

@@ -1,37 +1,14 @@
 //! The SQL of posting.
 
 use common::clock::Timestamp;
-use common::ids::{EventId, OrganizationId, RechargeId};
+use common::ids::{OrganizationId, RechargeId};
 use common::money::{Currency, Money};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
-use uuid::Uuid;
 
 use crate::chain::{self, GENESIS, Hash, Record, RecordEntry};
-use crate::posting::Posting;
-
-/// What was posted: now, or the first time that the same business event came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Posted {
-    /// The transaction
-    pub transaction_id: Uuid,
-    /// Whose books
-    pub organization: OrganizationId,
-    /// The recharge, if it is about one
-    pub recharge_id: Option<RechargeId>,
-    /// The event that started the chain of events
-    pub correlation: EventId,
-    /// By how much the quota changed
-    pub change: Money,
-    /// The quota after it
-    pub quota: Money,
-    /// Its place among the organization's transactions
-    pub ledger_version: i64,
-    /// When it was posted
-    pub posted_at: Timestamp,
-    /// Whether it was posted before, so that nothing was posted now
-    pub was_there_already: bool,
-}
+use crate::posted::{self, Posted};
+use crate::posting::{Posting, RechargeBooks};
 
 /// Why nothing was posted.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +33,14 @@ pub enum PostError {
         /// Whose it was said to be now
         organization: OrganizationId,
     },
+    /// The same business event was posted for another recharge
+    #[error("{business_key} was posted for another recharge, so it can't be posted for {recharge_id}")]
+    OtherRecharge {
+        /// The business event
+        business_key: String,
+        /// The recharge that it was said to be about now
+        recharge_id: RechargeId,
+    },
     /// The quota would be more than can be counted
     #[error("the quota of {0} would be too large")]
     Range(OrganizationId),
@@ -71,60 +56,142 @@ struct Head {
     quota: i64,
 }
 
-/// Posts a transaction, or finds that it was posted before; in one database transaction, under the role `role` if given.
+/// One organization's books, for one database transaction: whoever holds them is the only one who posts there, so what is
+/// read stays true until the commit. Dropped without one, nothing was posted.
+pub struct Books {
+    tx: Transaction<'static, Postgres>,
+    organization: OrganizationId,
+}
+
+impl Books {
+    /// Waits for the organization's books, and opens them under the role `role`, if given.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn open(pool: &PgPool, role: Option<&str>, organization: &OrganizationId) -> Result<Self, PostError> {
+        let mut tx = begin(pool, role, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        lock(&mut tx, organization).await?;
+        Ok(Self { tx, organization: organization.clone() })
+    }
+
+    /// All that is booked of a recharge, and the database's time.
+    ///
+    /// # Errors
+    /// [`PostError::OtherOrganization`] when it is in somebody else's books; what the database says.
+    pub async fn of_recharge(&mut self, recharge_id: RechargeId) -> Result<RechargeBooks, PostError> {
+        let mut all = Vec::new();
+        for row in booked(&mut self.tx, recharge_id).await? {
+            let (organization, booked) = posted::booked(&row)?;
+            self.ours(organization, &booked.business_key)?;
+            all.push(booked);
+        }
+        Ok(RechargeBooks { recharge_id, now: clock(&mut self.tx).await?, booked: all })
+    }
+
+    /// What was posted for a business event, and all that was written together with it, in order: so whoever repeats one
+    /// of several postings says them all again.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub async fn posted(&mut self, business_key: &str) -> Result<Vec<Posted>, PostError> {
+        let all = find(&mut self.tx, business_key).await?;
+        all.iter().try_for_each(|posted| self.ours(posted.organization.clone(), &posted.business_key))?;
+        Ok(all)
+    }
+
+    /// Posts a transaction, or finds that it was posted before.
+    ///
+    /// # Errors
+    /// [`PostError`]; nothing may be committed then.
+    pub async fn post(&mut self, posting: &Posting) -> Result<Posted, PostError> {
+        self.ours(posting.organization().clone(), posting.business_key())?;
+        let there = self.posted(posting.business_key()).await?;
+        if let Some(posted) = there.into_iter().find(|posted| posted.business_key == posting.business_key()) {
+            return match posting.recharge_id() {
+                Some(recharge_id) if posted.recharge_id != Some(recharge_id) => {
+                    Err(PostError::OtherRecharge { business_key: posted.business_key, recharge_id })
+                }
+                _ => Ok(posted),
+            };
+        }
+        let tx = &mut *self.tx;
+        let head = head(tx, posting).await?;
+        let record = record(posting, &head, clock(tx).await?)?;
+        let hash = chain::link(&head.hash, &record);
+        insert_accounts(tx, &record).await?;
+        insert_transaction(tx, &record, &head.hash, &hash).await?;
+        insert_entries(tx, &record).await?;
+        Ok(Posted {
+            transaction_id: record.id,
+            kind: posting.kind(),
+            business_key: record.business_key,
+            description: record.description,
+            organization: posting.organization().clone(),
+            recharge_id: posting.recharge_id(),
+            correlation: posting.correlation().clone(),
+            change: Money::new(posting.quota_change(), posting.currency()),
+            held: Money::new(posting.held_change(), posting.currency()),
+            quota: Money::new(record.quota_after, posting.currency()),
+            ledger_version: record.version,
+            posted_at: record.posted_at,
+            was_there_already: false,
+        })
+    }
+
+    /// Commits what was posted, all at once.
+    ///
+    /// # Errors
+    /// What the database says; nothing was posted then.
+    pub async fn commit(self) -> Result<(), PostError> {
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Closes the books without posting anything.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn close(self) -> Result<(), PostError> {
+        Ok(self.tx.rollback().await?)
+    }
+
+    /// Refuses what is in another organization's books, or is to be posted there.
+    fn ours(&self, first: OrganizationId, business_key: &str) -> Result<(), PostError> {
+        if first == self.organization {
+            return Ok(());
+        }
+        let (business_key, organization) = (business_key.to_owned(), self.organization.clone());
+        Err(PostError::OtherOrganization { business_key, first, organization })
+    }
+}
+
+/// Posts one transaction, or finds that it was posted before; in a database transaction of its own.
 ///
 /// # Errors
 /// [`PostError`]; nothing was posted then.
 pub async fn post(pool: &PgPool, role: Option<&str>, posting: &Posting) -> Result<Posted, PostError> {
-    let mut tx = begin(pool, role).await?;
-    lock(&mut tx, posting.organization()).await?;
-    if let Some(posted) = find(&mut tx, posting.business_key()).await? {
-        tx.rollback().await?;
-        return same_organization(posted, posting);
-    }
-    let head = head(&mut tx, posting).await?;
-    let posted_at: Timestamp = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *tx).await?;
-    let record = record(posting, &head, posted_at)?;
-    let hash = chain::link(&head.hash, &record);
-    insert_accounts(&mut tx, &record).await?;
-    insert_transaction(&mut tx, &record, &head.hash, &hash).await?;
-    insert_entries(&mut tx, &record).await?;
-    tx.commit().await?;
-    Ok(Posted {
-        transaction_id: record.id,
-        organization: posting.organization().clone(),
-        recharge_id: posting.recharge_id(),
-        correlation: posting.correlation().clone(),
-        change: Money::new(posting.quota_change(), posting.currency()),
-        quota: Money::new(record.quota_after, posting.currency()),
-        ledger_version: record.version,
-        posted_at,
-        was_there_already: false,
-    })
+    let mut books = Books::open(pool, role, posting.organization()).await?;
+    let posted = books.post(posting).await?;
+    books.commit().await?;
+    Ok(posted)
 }
 
-/// Whether a business event is in an organization's books.
-///
-/// # Errors
-/// What the database says.
-pub async fn is_posted(pool: &PgPool, organization: &OrganizationId, business_key: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM ledger_transactions WHERE business_key = $1 AND c_organization_id = $2)",
-    )
-    .bind(business_key)
-    .bind(organization.as_str())
-    .fetch_one(pool)
-    .await
-}
-
-async fn begin(pool: &PgPool, role: Option<&str>) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    // Whoever waited for the lock must see what was committed meanwhile: a snapshot per statement, whatever the default is.
-    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+/// Begins a transaction of a kind that the statement names. Whoever posts must see what was committed while he waited for
+/// the lock, and so reads a snapshot per statement; whoever compares reads one snapshot.
+pub(crate) async fn begin(
+    pool: &PgPool,
+    role: Option<&str>,
+    statement: &'static str,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut tx = pool.begin_with(statement).await?;
     if let Some(role) = role {
         // SET LOCAL ROLE, as a function that takes the name as a value.
         sqlx::query("SELECT set_config('role', $1, true)").bind(role).execute(&mut *tx).await?;
     }
     Ok(tx)
+}
+
+async fn clock(tx: &mut PgConnection) -> Result<Timestamp, sqlx::Error> {
+    sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(tx).await
 }
 
 /// One posting at a time per organization. An advisory lock, because the service's role may not update, and so not lock, rows.
@@ -136,52 +203,39 @@ async fn lock(tx: &mut PgConnection, organization: &OrganizationId) -> Result<()
         .map(drop)
 }
 
-async fn find(tx: &mut PgConnection, business_key: &str) -> Result<Option<Posted>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT t.*, (SELECT COALESCE(sum(e.amount_minor), 0)::bigint FROM ledger_entries e
-                        JOIN ledger_accounts a ON a.id = e.account_id AND a.kind = 'balance'
-                       WHERE e.transaction_id = t.id) AS change_minor
-           FROM ledger_transactions t WHERE t.business_key = $1",
+async fn find(tx: &mut PgConnection, business_key: &str) -> Result<Vec<Posted>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT t.*, COALESCE(e.change_minor, 0) AS change_minor, COALESCE(e.held_minor, 0) AS held_minor
+           FROM (SELECT o.id FROM ledger_transactions o WHERE o.business_key = $1
+                 UNION
+                 SELECT w.id FROM ledger_transactions o
+                   JOIN ledger_transactions w ON w.recharge_id = o.recharge_id AND w.written_by = o.written_by
+                  WHERE o.business_key = $1) AS together
+           JOIN ledger_transactions t ON t.id = together.id
+          CROSS JOIN LATERAL (
+               SELECT sum(e.amount_minor) FILTER (WHERE a.kind = 'balance')::bigint AS change_minor,
+                      sum(e.amount_minor) FILTER (WHERE a.kind = 'disputes_held')::bigint AS held_minor
+                 FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id WHERE e.transaction_id = t.id) e
+          ORDER BY t.version",
     )
     .bind(business_key)
-    .fetch_optional(tx)
+    .fetch_all(tx)
     .await?;
-    row.map(|row| posted(&row)).transpose()
+    rows.iter().map(posted::posted).collect()
 }
 
-fn posted(row: &PgRow) -> Result<Posted, sqlx::Error> {
-    let currency: Currency = parsed(row, "currency")?;
-    Ok(Posted {
-        transaction_id: row.try_get("id")?,
-        organization: parsed(row, "c_organization_id")?,
-        recharge_id: row.try_get::<Option<Uuid>, _>("recharge_id")?.map(RechargeId),
-        correlation: parsed(row, "correlation_id")?,
-        change: Money::new(row.try_get("change_minor")?, currency),
-        quota: Money::new(row.try_get("quota_after_minor")?, currency),
-        ledger_version: row.try_get("version")?,
-        posted_at: row.try_get("posted_at")?,
-        was_there_already: true,
-    })
-}
-
-fn parsed<T>(row: &PgRow, column: &str) -> Result<T, sqlx::Error>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    row.try_get::<&str, _>(column)?
-        .parse()
-        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
-}
-
-fn same_organization(posted: Posted, posting: &Posting) -> Result<Posted, PostError> {
-    if posted.organization == *posting.organization() {
-        return Ok(posted);
-    }
-    Err(PostError::OtherOrganization {
-        business_key: posting.business_key().to_owned(),
-        first: posted.organization,
-        organization: posting.organization().clone(),
-    })
+async fn booked(tx: &mut PgConnection, recharge_id: RechargeId) -> Result<Vec<PgRow>, sqlx::Error> {
+    sqlx::query(
+        "SELECT t.business_key, t.kind, t.c_organization_id, e.accounts, e.amounts FROM ledger_transactions t
+          CROSS JOIN LATERAL (
+               SELECT COALESCE(array_agg(a.kind ORDER BY e.id), '{}') AS accounts,
+                      COALESCE(array_agg(e.amount_minor ORDER BY e.id), '{}') AS amounts
+                 FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id WHERE e.transaction_id = t.id) e
+          WHERE t.recharge_id = $1 ORDER BY t.version",
+    )
+    .bind(recharge_id.0)
+    .fetch_all(tx)
+    .await
 }
 
 /// The last transaction of the organization, whose books are opened in the posting's currency if there are none.
@@ -200,7 +254,7 @@ async fn head(tx: &mut PgConnection, posting: &Posting) -> Result<Head, PostErro
         sqlx::query("INSERT INTO ledger_organizations (c_organization_id, currency) VALUES ($1, $2)")
             .bind(organization.as_str())
             .bind(currency.code())
-            .execute(tx)
+            .execute(&mut *tx)
             .await?;
         return Ok(Head { version: 0, hash: GENESIS, quota: 0 });
     };

@@ -1,5 +1,6 @@
 //! Proves the books: recomputes from the entries everything that is cached or chained, and names what differs.
 
+mod kinds;
 mod repo;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::chain::{self, GENESIS};
+use kinds::Holds;
 use repo::{Books, StoredAccount, StoredTransaction};
 
 /// How many organizations are looked up at once.
@@ -93,6 +95,22 @@ pub enum Difference {
         /// What the entries make
         entries: i128,
     },
+    /// A transaction does to the quota, or to what is held, what its kind can't do
+    Kind {
+        /// Its kind
+        kind: String,
+        /// By how much it changes the quota
+        quota: i128,
+        /// By how much it changes what is held
+        held: i128,
+    },
+    /// A decided dispute ends another amount than its opening holds
+    Hold {
+        /// What is held
+        open: i128,
+        /// What it ends
+        ended: i128,
+    },
     /// A transaction is not chained to the one before it: that one was changed and its hash with it, or is missing
     Chain,
     /// A transaction, or one of its entries, is not what it was when it was posted
@@ -117,6 +135,10 @@ impl fmt::Display for Difference {
             Self::QuotaAfter { stored, entries } => {
                 write!(f, "quota after it {stored}, but the entries make it {entries}")
             }
+            Self::Kind { kind, quota, held } => {
+                write!(f, "a {kind} can't change the quota by {quota} and what is held by {held}")
+            }
+            Self::Hold { open, ended } => write!(f, "ends a hold of {ended}, but {open} is held"),
             Self::Chain => {
                 f.write_str("does not continue the chain: the transaction before it was replaced or removed")
             }
@@ -186,6 +208,7 @@ struct Check<'a> {
     version: i64,
     quota: i128,
     hash: Vec<u8>,
+    holds: Holds,
     /// Sum of entries and last version, by account.
     accounts: BTreeMap<i64, (i128, i64)>,
     drifts: Vec<Drift>,
@@ -199,6 +222,7 @@ impl<'a> Check<'a> {
             version: 0,
             quota: 0,
             hash: GENESIS.to_vec(),
+            holds: Holds::default(),
             accounts: BTreeMap::new(),
             drifts: Vec::new(),
         }
@@ -228,6 +252,9 @@ impl<'a> Check<'a> {
         self.quota += on_balance.map(|entry| i128::from(entry.amount)).sum::<i128>();
         if i128::from(record.quota_after) != self.quota {
             self.found(id, Difference::QuotaAfter { stored: record.quota_after, entries: self.quota });
+        }
+        if let Some(difference) = self.holds.check(record) {
+            self.found(id, difference);
         }
         if stored.previous_hash != self.hash {
             self.found(id, Difference::Chain);

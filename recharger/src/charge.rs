@@ -1,9 +1,8 @@
 //! The shell around Stripe: asks, and turns every answer into what is certain. What is not certain stays a retry.
 
-use std::time::Duration;
-
 use common::clients::stripe::{Captured, ChargeOrder, ChargeOutcome, FaultKind, Stripe, StripeFault};
 use common::clock::Timestamp;
+use common::contract::DeclineClass;
 use common::failure::Failure;
 
 use crate::decline::decline_of;
@@ -13,8 +12,6 @@ use crate::record::{Decline, Record};
 const KEY_LIFETIME: chrono::Duration = chrono::Duration::hours(23);
 /// After so many tries without a clear answer, we look whether the charge is there.
 const TRIES_BEFORE_LOOKING: u32 = 3;
-/// How long to wait before a processing payment is read again.
-const PROCESSING: Duration = Duration::from_secs(20);
 
 /// What is certain about a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +24,13 @@ pub enum Certain {
         decline: Decline,
         /// Stripe's payment intent.
         payment_intent_id: Option<String>,
+    },
+    /// The bank wants the customer.
+    NeedsCustomer {
+        /// Stripe's payment intent, which the customer can confirm.
+        payment_intent_id: String,
+        /// A sentence for people.
+        message: String,
     },
     /// Stripe has it and will know later.
     Processing {
@@ -51,14 +55,22 @@ pub async fn charge(stripe: &Stripe, record: &Record, attempt: u32, now: Timesta
         return certain_or_retry(outcome);
     }
     if now - record.created_at > KEY_LIFETIME {
-        let found = stripe.find_charge(&order).await.map_err(retry)?;
-        let never = || Ok(Certain::Never { message: "it was not charged within a day".to_owned() });
-        return found.map_or_else(never, certain_or_retry);
+        let never = || Certain::Never { message: "it was not charged within a day".to_owned() };
+        return Ok(find(stripe, record).await?.unwrap_or_else(never));
     }
     match stripe.charge(&order).await {
         ChargeOutcome::Fault(fault) => doubtful(stripe, &order, attempt, fault).await,
         outcome => certain_or_retry(outcome),
     }
+}
+
+/// Looks whether the recharge has a payment, without asking for one.
+///
+/// # Errors
+/// [`Failure::Retry`] while Stripe can't be asked.
+pub async fn find(stripe: &Stripe, record: &Record) -> Result<Option<Certain>, Failure> {
+    let found = stripe.find_charge(&order(record)).await.map_err(retry)?;
+    found.map(certain_or_retry).transpose()
 }
 
 fn order(record: &Record) -> ChargeOrder {
@@ -94,11 +106,36 @@ async fn doubtful(stripe: &Stripe, order: &ChargeOrder, attempt: u32, fault: Str
             None => return Err(retry(fault)),
         }
     }
-    match (&fault.kind, decline_of(&fault)) {
-        (FaultKind::Refused { .. }, _) if matches!(fault.status, Some(401 | 403)) => Err(retry(fault)),
-        (_, Some((decline, payment_intent_id))) => Ok(Certain::No { decline, payment_intent_id }),
-        (FaultKind::Unknown { replayed: true }, None) => Ok(Certain::Never { message: fault.message }),
-        (_, None) => Err(retry(fault)),
+    match &fault.kind {
+        FaultKind::Refused { .. } if matches!(fault.status, Some(401 | 403)) => Err(retry(fault)),
+        FaultKind::Unknown { replayed: true } => Ok(Certain::Never { message: fault.message }),
+        _ => certain_or_retry(ChargeOutcome::Fault(fault)),
+    }
+}
+
+/// Cancels a payment that waited for the customer, so that it can't succeed any more. It may have succeeded meanwhile.
+///
+/// # Errors
+/// [`Failure::Retry`] while nothing is certain.
+pub async fn cancel(stripe: &Stripe, record: &Record) -> Result<Certain, Failure> {
+    let Some(payment_intent_id) = &record.payment_intent_id else {
+        return Ok(Certain::Never { message: "it was not confirmed".to_owned() });
+    };
+    let key = format!("cancel-{}", record.recharge_id);
+    let outcome = stripe.cancel_charge(payment_intent_id, &key, record.total).await.map_err(retry)?;
+    match certain_or_retry(outcome)? {
+        // Canceled: the bank wanted the customer, who did not come.
+        Certain::No { .. } => Ok(Certain::No {
+            decline: Decline {
+                code: "authentication_required".to_owned(),
+                decline_code: None,
+                advice_code: None,
+                class: DeclineClass::Hard,
+                message: "the bank wanted the customer to confirm, and nobody did in time".to_owned(),
+            },
+            payment_intent_id: record.payment_intent_id.clone(),
+        }),
+        certain => Ok(certain),
     }
 }
 
@@ -106,6 +143,11 @@ fn certain_or_retry(outcome: ChargeOutcome) -> Result<Certain, Failure> {
     match outcome {
         ChargeOutcome::Succeeded(captured) => Ok(Certain::Captured(captured)),
         ChargeOutcome::Processing { payment_intent_id } => Ok(Certain::Processing { payment_intent_id }),
+        ChargeOutcome::Fault(StripeFault {
+            kind: FaultKind::AuthenticationRequired { payment_intent_id: Some(payment_intent_id) },
+            message,
+            ..
+        }) => Ok(Certain::NeedsCustomer { payment_intent_id, message }),
         ChargeOutcome::Fault(fault) => match decline_of(&fault) {
             Some((decline, payment_intent_id)) => Ok(Certain::No { decline, payment_intent_id }),
             None => Err(retry(fault)),
@@ -113,12 +155,7 @@ fn certain_or_retry(outcome: ChargeOutcome) -> Result<Certain, Failure> {
     }
 }
 
-/// A processing payment is read again after a while.
-#[must_use]
-pub fn wait_for_processing(payment_intent_id: &str) -> Failure {
-    Failure::retry_after(PROCESSING, anyhow::anyhow!("payment intent {payment_intent_id} is still processing"))
-}
-
-fn retry(fault: StripeFault) -> Failure {
+/// What Stripe did not answer clearly is asked again.
+pub(crate) fn retry(fault: StripeFault) -> Failure {
     Failure::Retry { after: fault.retry_after, reason: fault.into() }
 }

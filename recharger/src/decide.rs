@@ -11,6 +11,16 @@ use rust_decimal::Decimal;
 use crate::history::History;
 use crate::policy::{Policy, TargetBasis};
 
+/// So often one card may be refused in 30 days, over all organizations, before nobody tries it any more by itself.
+/// Source: Visa's rule on excessive reattempts, 15 in 30 days.
+pub const CARD_REFUSALS: u32 = 15;
+
+/// The brake over all organizations: whether one recharge more may be claimed, after so many in the last minute.
+#[must_use]
+pub fn brake(recharges: u32, limit: u32) -> Option<Skip> {
+    (recharges >= limit).then_some(Skip::FleetBrake { recharges, limit })
+}
+
 /// Why somebody thinks that a recharge is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
@@ -81,6 +91,20 @@ pub enum Skip {
         /// Which.
         recharge_id: RechargeId,
     },
+    /// The card was refused too often.
+    CardExhausted {
+        /// So often.
+        refusals: u32,
+        /// So often it may be.
+        limit: u32,
+    },
+    /// Enough recharges in this minute, over all organizations.
+    FleetBrake {
+        /// So many there were.
+        recharges: u32,
+        /// So many there may be.
+        limit: u32,
+    },
     /// Enough recharges today.
     DailyLimitReached {
         /// So many there were.
@@ -130,7 +154,8 @@ impl Skip {
         match self {
             Self::UnknownOrganization => SkipReason::UnknownOrganization,
             Self::AutoRechargeDisabled => SkipReason::AutoRechargeDisabled,
-            Self::Paused { .. } => SkipReason::Paused,
+            Self::Paused { .. } | Self::CardExhausted { .. } => SkipReason::Paused,
+            Self::FleetBrake { .. } => SkipReason::FleetBrake,
             Self::NoPaymentMethod => SkipReason::NoPaymentMethod,
             Self::AlreadyRecharged { .. } => SkipReason::AlreadyRecharged,
             Self::NotExceeded { .. } => SkipReason::NotActionable,
@@ -155,6 +180,12 @@ impl fmt::Display for Skip {
             }
             Self::NotExceeded { usage, limit } => write!(f, "usage {usage} is below {limit}"),
             Self::InFlight { recharge_id } => write!(f, "recharge {recharge_id} has not ended yet"),
+            Self::CardExhausted { refusals, limit } => {
+                write!(f, "the card was refused {refusals} times in 30 days, at most {limit} are tried; save another card")
+            }
+            Self::FleetBrake { recharges, limit } => {
+                write!(f, "{recharges} recharges in the last minute over all organizations, at most {limit} are allowed")
+            }
             Self::DailyLimitReached { recharges, limit } => {
                 write!(f, "{recharges} recharges today, at most {limit} are allowed")
             }
@@ -207,6 +238,9 @@ fn obstacle(policy: &Policy, history: &History, trigger: &Trigger, now: Timestam
     }
     if !automatic {
         return None;
+    }
+    if history.card_refusals >= CARD_REFUSALS {
+        return skip(Skip::CardExhausted { refusals: history.card_refusals, limit: CARD_REFUSALS });
     }
     if let Some(until) = history.cooldown_until.filter(|until| *until > now) {
         return Some(Decision::Hold { until });

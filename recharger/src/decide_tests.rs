@@ -26,7 +26,7 @@ fn policy() -> Policy {
         max_daily_recharges: 5,
         max_daily_amount: None,
         max_monthly_amount: None,
-        card: Some(SavedCard { customer_id: "cus_1".to_owned(), payment_method_id: "pm_1".to_owned() }),
+        card: Some(SavedCard { customer_id: "cus_1".to_owned(), payment_method_id: "pm_1".to_owned(), fingerprint: None }),
     }
 }
 
@@ -40,6 +40,7 @@ fn history() -> History {
         amount_this_month: usd(0),
         paused: None,
         cooldown_until: None,
+        card_refusals: 0,
     }
 }
 

@@ -41,20 +41,21 @@ pub fn classify(code: &str, decline_code: Option<&str>, advice_code: Option<&str
 pub fn decline_of(fault: &StripeFault) -> Option<(Decline, Option<String>)> {
     match fault.kind.clone() {
         FaultKind::Declined { code, decline_code, advice_code, payment_intent_id } => {
-            let class = Some(classify(&code, decline_code.as_deref(), advice_code.as_deref()));
+            let class = classify(&code, decline_code.as_deref(), advice_code.as_deref());
             Some((
                 Decline { code, decline_code, advice_code, class, message: fault.message.clone() },
                 payment_intent_id,
             ))
         }
         FaultKind::AuthenticationRequired { payment_intent_id } => {
-            let code = "authentication_required".to_owned();
+            // Only without a payment intent that could be confirmed does this end a recharge.
+            let (code, class) = ("authentication_required".to_owned(), DeclineClass::Hard);
             let decline =
-                Decline { code, decline_code: None, advice_code: None, class: None, message: fault.message.clone() };
+                Decline { code, decline_code: None, advice_code: None, class, message: fault.message.clone() };
             Some((decline, payment_intent_id))
         }
         FaultKind::Refused { code, .. } => {
-            let class = Some(DeclineClass::Refused);
+            let class = DeclineClass::Refused;
             Some((Decline { code, decline_code: None, advice_code: None, class, message: fault.message.clone() }, None))
         }
         FaultKind::Busy | FaultKind::Unknown { .. } => None,
@@ -78,18 +79,18 @@ pub enum Consequence {
     },
 }
 
-/// A hard decline, a bank that wants the customer, or a third failure in a row pauses; anything else rests. It follows
+/// A hard decline or a third failure in a row pauses; anything else rests. It follows
 /// from the outcome, whatever the balance is.
 #[must_use]
 pub fn consequence(decline: &Decline, failures_before: u32, cooldown: chrono::Duration, now: Timestamp) -> Consequence {
     let failures = failures_before.saturating_add(1);
     let why = decline.decline_code.clone().unwrap_or_else(|| decline.code.clone());
     match decline.class {
-        None | Some(DeclineClass::Hard) => Consequence::Pause { reason: why },
-        Some(_) if failures >= FAILURES_BEFORE_PAUSE => {
+        DeclineClass::Hard => Consequence::Pause { reason: why },
+        _ if failures >= FAILURES_BEFORE_PAUSE => {
             Consequence::Pause { reason: format!("{failures} charges in a row did not work, the last: {why}") }
         }
-        Some(_) => Consequence::Cooldown { until: now + cooldown, failures },
+        _ => Consequence::Cooldown { until: now + cooldown, failures },
     }
 }
 
@@ -121,7 +122,7 @@ mod tests {
             code: "card_declined".to_owned(),
             decline_code: Some("insufficient_funds".to_owned()),
             advice_code: None,
-            class: Some(DeclineClass::Soft),
+            class: DeclineClass::Soft,
             message: String::new(),
         };
         let hour = chrono::Duration::hours(1);
@@ -129,10 +130,8 @@ mod tests {
         assert_eq!(consequence(&soft, 0, hour, now), Consequence::Cooldown { until: now + hour, failures: 1 });
         assert_eq!(consequence(&soft, 1, hour, now), Consequence::Cooldown { until: now + hour, failures: 2 });
         assert!(matches!(consequence(&soft, 2, hour, now), Consequence::Pause { .. }));
-        let hard = Decline { class: Some(DeclineClass::Hard), ..soft.clone() };
+        let hard = Decline { class: DeclineClass::Hard, ..soft };
         assert!(matches!(consequence(&hard, 0, hour, now), Consequence::Pause { .. }));
-        let bank = Decline { class: None, ..soft };
-        assert!(matches!(consequence(&bank, 0, hour, now), Consequence::Pause { .. }));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct History {
     pub paused: Option<String>,
     /// Until when it rests after a decline.
     pub cooldown_until: Option<Timestamp>,
+    /// How often this very card was refused in the last 30 days, over all organizations.
+    pub card_refusals: u32,
 }
 
 /// A pause as it was recorded.

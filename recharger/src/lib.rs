@@ -3,23 +3,33 @@
 
 pub mod charge;
 mod config;
+pub mod deadlines;
 pub mod decide;
 pub mod decline;
+pub mod disputes;
 mod handlers;
 pub mod history;
+mod metrics;
+mod patrol;
 pub mod policy;
+mod reconcile;
 pub mod record;
+pub mod refunds;
 mod repo;
 pub mod saga;
 
+use std::time::Duration;
+
+use common::broker::Broker;
 use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
 use common::parts::Parts;
-use common::service;
+use common::{periodic, service};
 use common::shutdown::Shutdown;
 
-pub use config::Config;
-pub use handlers::Recharger;
+pub use config::{Config, OnSyncFailure};
+pub use handlers::{Recharger, Rules};
+pub use patrol::Publish;
 
 /// The service's name: its consumers, its dead letters.
 pub const SERVICE: &str = "recharger";
@@ -31,6 +41,16 @@ pub const SERVICE: &str = "recharger";
 pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyhow::Result<()> {
     let parts = Parts::prepare(SERVICE, config.base, clock.clone(), &shutdown).await?;
     let stripe = Stripe::new(config.stripe, &parts.registry)?;
-    let handler = Recharger::new(parts.pool.clone(), stripe, clock, config.fees, &parts.registry);
-    service::consume(parts, config.listen, handler, shutdown).await
+    let handler = Recharger::new(parts.pool.clone(), stripe, clock, config.rules, &parts.registry);
+    let patrol = patrol(handler.clone(), parts.broker.clone(), config.patrol_interval, shutdown.clone());
+    service::consume(parts, config.listen, handler, patrol, shutdown).await
+}
+
+async fn patrol(recharger: Recharger, broker: Broker, interval: Duration, shutdown: Shutdown) {
+    periodic::every(interval, &shutdown, || async {
+        if let Err(failure) = recharger.patrol(&broker).await {
+            tracing::warn!("the patrol could not look, and looks again: {failure:#}");
+        }
+    })
+    .await;
 }

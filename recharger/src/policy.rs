@@ -44,4 +44,6 @@ pub struct SavedCard {
     pub customer_id: String,
     /// Stripe's payment method.
     pub payment_method_id: String,
+    /// The same for the same card, whoever saved it.
+    pub fingerprint: Option<String>,
 }

@@ -3,7 +3,6 @@
 
 use chrono::{Datelike, NaiveTime};
 use common::clock::Timestamp;
-use common::contract::{DeclineClass, TriggerKind};
 use common::ids::{EventId, OrganizationId, RechargeId, TeamId};
 use common::money::{Currency, Money};
 use rust_decimal::Decimal;
@@ -13,8 +12,9 @@ use uuid::Uuid;
 
 use crate::history::{History, RecordedPause, pause_in_force};
 use crate::policy::{Policy, SavedCard, TargetBasis};
-use crate::record::{Decline, Record};
-use crate::saga::State;
+
+/// Refused attempts with one card are counted over so long, as the card networks do.
+const CARD_WINDOW: chrono::Duration = chrono::Duration::days(30);
 
 /// The result of a query.
 pub(crate) type Result<T> = sqlx::Result<T>;
@@ -59,11 +59,13 @@ pub(crate) struct LoggedDecision {
     pub(crate) decided_at: Timestamp,
 }
 
-fn bad(column: &str, problem: impl std::fmt::Display) -> sqlx::Error {
+/// A column that holds what it should not.
+pub(crate) fn bad(column: &str, problem: impl std::fmt::Display) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: problem.to_string().into() }
 }
 
-fn money(row: &PgRow, column: &str, currency: Currency) -> Result<Money> {
+/// An amount of a row.
+pub(crate) fn money(row: &PgRow, column: &str, currency: Currency) -> Result<Money> {
     Money::from_decimal(row.try_get(column)?, currency).map_err(|error| bad(column, error))
 }
 
@@ -149,7 +151,8 @@ pub(crate) async fn policy(
     organization: &OrganizationId,
 ) -> Result<Option<(Policy, Option<Timestamp>)>> {
     let sql = "SELECT auto_recharge_enabled, currency, minimum_balance, target_balance, target_basis, minimum_recharge_amount,
-            max_daily_recharges, max_daily_amount, max_monthly_amount, stripe_customer_id, default_payment_method_id, resumed_at
+            max_daily_recharges, max_daily_amount, max_monthly_amount, stripe_customer_id, default_payment_method_id,
+            payment_method_fingerprint, resumed_at
         FROM organization_balance_config WHERE c_organization_id = $1 AND closed_at IS NULL";
     let Some(row) = sqlx::query(sql).bind(organization.as_str()).fetch_optional(db).await? else { return Ok(None) };
     let currency: Currency = row.try_get::<String, _>("currency")?.parse().map_err(|error| bad("currency", error))?;
@@ -159,6 +162,7 @@ pub(crate) async fn policy(
     };
     let customer: Option<String> = row.try_get("stripe_customer_id")?;
     let method: Option<String> = row.try_get("default_payment_method_id")?;
+    let fingerprint: Option<String> = row.try_get("payment_method_fingerprint")?;
     let policy = Policy {
         auto_recharge_enabled: row.try_get("auto_recharge_enabled")?,
         currency,
@@ -172,7 +176,9 @@ pub(crate) async fn policy(
         max_daily_recharges: u32::try_from(row.try_get::<i32, _>("max_daily_recharges")?).unwrap_or(0),
         max_daily_amount: optional("max_daily_amount")?,
         max_monthly_amount: optional("max_monthly_amount")?,
-        card: customer.zip(method).map(|(customer_id, payment_method_id)| SavedCard { customer_id, payment_method_id }),
+        card: customer
+            .zip(method)
+            .map(|(customer_id, payment_method_id)| SavedCard { customer_id, payment_method_id, fingerprint }),
     };
     Ok(Some((policy, row.try_get("resumed_at")?)))
 }
@@ -187,21 +193,31 @@ pub(crate) async fn history(
 ) -> Result<History> {
     let sql = "SELECT s.quota, s.cooldown_until, s.paused_at, s.pause_reason, s.pause_payment_method,
             (SELECT recharge_id FROM recharge_records r WHERE r.c_organization_id = $1 AND r.trigger_event_id IS NOT NULL
-                AND r.status IN ('pending', 'processing', 'charged', 'credited', 'refunding') LIMIT 1) AS in_flight,
+                AND r.status IN ('pending', 'processing', 'action_required', 'charged', 'credited', 'refunding') LIMIT 1) AS in_flight,
             (SELECT max(trigger_limit) FROM recharge_records r WHERE r.c_organization_id = $1 AND r.status = 'settled'
                 AND r.new_quota <= s.quota) AS answered_limit,
-            t.recharges_today, t.amount_today, t.amount_month
+            t.recharges_today, t.amount_today, t.amount_month,
+            (SELECT count(*) FROM recharge_records r WHERE r.card_fingerprint = $4 AND r.created_at >= $5
+                AND r.status IN ('declined', 'failed')) AS card_refusals
         FROM recharge_state s, LATERAL (
             SELECT count(*) FILTER (WHERE created_at >= $2 AND triggered_by <> 'manual') AS recharges_today,
-                COALESCE(sum(amount) FILTER (WHERE created_at >= $2), 0) AS amount_today,
-                COALESCE(sum(amount), 0) AS amount_month
+                COALESCE(sum(amount) FILTER (WHERE created_at >= $2 AND status <> 'refunded'), 0) AS amount_today,
+                COALESCE(sum(amount) FILTER (WHERE status <> 'refunded'), 0) AS amount_month
             FROM recharge_records r WHERE r.c_organization_id = $1 AND r.trigger_event_id IS NOT NULL AND r.created_at >= $3
-                AND r.status NOT IN ('declined', 'failed', 'action_required', 'refunded')) t
+                AND r.status NOT IN ('declined', 'failed')) t
         WHERE s.c_organization_id = $1";
     let day = now.date_naive();
     let today = day.and_time(NaiveTime::MIN).and_utc();
     let month = day.with_day(1).unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
-    let row = sqlx::query(sql).bind(organization.as_str()).bind(today).bind(month).fetch_one(db).await?;
+    let fingerprint = policy.card.as_ref().and_then(|card| card.fingerprint.as_deref());
+    let row = sqlx::query(sql)
+        .bind(organization.as_str())
+        .bind(today)
+        .bind(month)
+        .bind(fingerprint)
+        .bind(now - CARD_WINDOW)
+        .fetch_one(db)
+        .await?;
     let pause = row.try_get::<Option<Timestamp>, _>("paused_at")?.map(|at| -> Result<RecordedPause> {
         Ok(RecordedPause {
             at,
@@ -219,140 +235,17 @@ pub(crate) async fn history(
         amount_this_month: money(&row, "amount_month", policy.currency)?,
         paused: pause_in_force(pause.transpose()?, card, resumed_at),
         cooldown_until: row.try_get("cooldown_until")?,
+        card_refusals: u32::try_from(row.try_get::<i64, _>("card_refusals")?).unwrap_or(u32::MAX),
     })
 }
 
-/// Claims a recharge: from here on the organization has one in flight, by a unique index.
-pub(crate) async fn claim(
-    db: &mut PgConnection,
-    record: &Record,
-    is_webhook: bool,
-    limit: Option<Decimal>,
-) -> Result<()> {
-    let sql = "INSERT INTO recharge_records (recharge_id, trigger_event_id, correlation_id, c_organization_id, amount, fee, total_charge,
-            currency, status, triggered_by, triggered_by_webhook, webhook_event_id, stripe_customer_id, payment_method_id, created_at, updated_at, trigger_limit)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)";
-    sqlx::query(sql)
-        .bind(record.recharge_id.0)
-        .bind(record.trigger_event_id.as_str())
-        .bind(record.correlation_id.as_str())
-        .bind(record.organization.as_str())
-        .bind(record.amount.to_decimal())
-        .bind(record.fee().to_decimal())
-        .bind(record.total.to_decimal())
-        .bind(record.amount.currency.code())
-        .bind(record.state.as_str())
-        .bind(record.triggered_by.as_str())
-        .bind(is_webhook)
-        .bind(is_webhook.then(|| record.trigger_event_id.as_str()))
-        .bind(&record.customer_id)
-        .bind(&record.payment_method_id)
-        .bind(record.created_at)
-        .bind(limit)
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// One recharge.
-pub(crate) async fn record(db: &mut PgConnection, id: RechargeId) -> Result<Option<Record>> {
-    let row = sqlx::query("SELECT * FROM recharge_records WHERE recharge_id = $1 AND trigger_event_id IS NOT NULL")
-        .bind(id.0)
-        .fetch_optional(db)
-        .await?;
-    row.map(|row| read_record(&row)).transpose()
-}
-
-/// The recharges that a quota of this version contains and that wait for it, or that this event has settled before.
-pub(crate) async fn records_in_force(
-    db: &mut PgConnection,
-    organization: &OrganizationId,
-    version: i64,
-    event: &EventId,
-) -> Result<Vec<Record>> {
-    let sql = "SELECT * FROM recharge_records WHERE c_organization_id = $1 AND trigger_event_id IS NOT NULL
-            AND ((status = 'credited' AND ledger_version <= $2) OR (status = 'settled' AND settled_by_event = $3)) ORDER BY created_at";
-    let rows = sqlx::query(sql).bind(organization.as_str()).bind(version).bind(event.as_str()).fetch_all(db).await?;
-    rows.iter().map(read_record).collect()
-}
-
-fn read_record(row: &PgRow) -> Result<Record> {
-    let word = |column: &str| row.try_get::<String, _>(column);
-    let currency: Currency = word("currency")?.parse().map_err(|error| bad("currency", error))?;
-    let event = |column: &str| -> Result<EventId> { EventId::parse(word(column)?).map_err(|error| bad(column, error)) };
-    let status = word("status")?;
-    let triggered_by = word("triggered_by")?;
-    let failure_code: Option<String> = row.try_get("failure_code")?;
-    let decline = failure_code.map(|code| -> Result<Decline> {
-        Ok(Decline {
-            code,
-            decline_code: row.try_get("decline_code")?,
-            advice_code: row.try_get("advice_code")?,
-            class: row.try_get::<Option<String>, _>("decline_class")?.and_then(|word| DeclineClass::parse(&word)),
-            message: row.try_get::<Option<String>, _>("failure_message")?.unwrap_or_default(),
-        })
-    });
-    let processor_fee: Option<Decimal> = row.try_get("processor_fee")?;
-    Ok(Record {
-        recharge_id: RechargeId(row.try_get("recharge_id")?),
-        trigger_event_id: event("trigger_event_id")?,
-        correlation_id: event("correlation_id")?,
-        organization: OrganizationId::parse(word("c_organization_id")?)
-            .map_err(|error| bad("c_organization_id", error))?,
-        amount: money(row, "amount", currency)?,
-        total: money(row, "total_charge", currency)?,
-        state: State::parse(&status).ok_or_else(|| bad("status", format!("unknown state {status}")))?,
-        triggered_by: TriggerKind::parse(&triggered_by).ok_or_else(|| bad("triggered_by", "unknown trigger"))?,
-        customer_id: row.try_get::<Option<String>, _>("stripe_customer_id")?.unwrap_or_default(),
-        payment_method_id: row.try_get::<Option<String>, _>("payment_method_id")?.unwrap_or_default(),
-        payment_intent_id: row.try_get("payment_intent_id")?,
-        charge_id: row.try_get("charge_id")?,
-        processor_fee: processor_fee
-            .map(|fee| Money::from_decimal(fee, currency))
-            .transpose()
-            .map_err(|e| bad("processor_fee", e))?,
-        decline: decline.transpose()?,
-        paused: row.try_get("paused")?,
-        ledger_version: row.try_get("ledger_version")?,
-        new_quota: row.try_get("new_quota")?,
-        settled_by_event: row.try_get("settled_by_event")?,
-        created_at: row.try_get("created_at")?,
-        charged_at: row.try_get("charged_at")?,
-        settled_at: row.try_get("settled_at")?,
-        ended_at: row.try_get("ended_at")?,
-    })
-}
-
-/// Writes back where a recharge is. The organization must be locked.
-pub(crate) async fn save(db: &mut PgConnection, record: &Record, now: Timestamp) -> Result<()> {
-    let sql = "UPDATE recharge_records SET status = $2, payment_intent_id = $3, charge_id = $4, processor_fee = $5, failure_code = $6,
-            decline_code = $7, advice_code = $8, decline_class = $9, failure_message = $10, paused = $11, ledger_version = $12,
-            new_quota = $13, charged_at = $14, credited_at = CASE WHEN $12::bigint IS NULL THEN NULL ELSE COALESCE(credited_at, $15) END,
-            settled_at = $16, settled_by_event = $17, ended_at = $18, updated_at = $15
-        WHERE recharge_id = $1";
-    let decline = record.decline.as_ref();
-    sqlx::query(sql)
-        .bind(record.recharge_id.0)
-        .bind(record.state.as_str())
-        .bind(&record.payment_intent_id)
-        .bind(&record.charge_id)
-        .bind(record.processor_fee.map(Money::to_decimal))
-        .bind(decline.map(|decline| decline.code.as_str()))
-        .bind(decline.and_then(|decline| decline.decline_code.as_deref()))
-        .bind(decline.and_then(|decline| decline.advice_code.as_deref()))
-        .bind(decline.and_then(|decline| decline.class).map(DeclineClass::as_str))
-        .bind(decline.map(|decline| decline.message.as_str()))
-        .bind(record.paused)
-        .bind(record.ledger_version)
-        .bind(record.new_quota)
-        .bind(record.charged_at)
-        .bind(now)
-        .bind(record.settled_at)
-        .bind(&record.settled_by_event)
-        .bind(record.ended_at)
-        .execute(db)
-        .await?;
-    Ok(())
+/// How many recharges were claimed since then, over all organizations. Until the transaction ends nobody else counts, so
+/// that what is counted and what is claimed agree.
+pub(crate) async fn fleet_claims(db: &mut PgConnection, since: Timestamp) -> Result<u32> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('recharger:fleet', 0))").execute(&mut *db).await?;
+    let sql = "SELECT count(*) FROM recharge_records WHERE trigger_event_id IS NOT NULL AND created_at > $1";
+    let count: i64 = sqlx::query_scalar(sql).bind(since).fetch_one(db).await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// How often in a row the organization's card was refused before.
@@ -392,18 +285,63 @@ pub(crate) async fn set_failures(
     Ok(())
 }
 
-/// Pauses automatic recharge because of a card.
+/// What automatic recharge is paused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PausedFor<'a> {
+    /// A card: another one lifts the pause.
+    Card(&'a str),
+    /// A dispute: winning it lifts the pause.
+    Dispute(&'a str),
+}
+
+/// Pauses automatic recharge.
 pub(crate) async fn pause(
     db: &mut PgConnection,
     organization: &OrganizationId,
     reason: &str,
-    card: &str,
+    cause: PausedFor<'_>,
     now: Timestamp,
 ) -> Result<()> {
-    let sql = "UPDATE recharge_state SET paused_at = $2, pause_reason = $3, pause_payment_method = $4, consecutive_failures = 0,
-        updated_at = $2 WHERE c_organization_id = $1";
-    sqlx::query(sql).bind(organization.as_str()).bind(now).bind(reason).bind(card).execute(db).await?;
+    let (card, dispute) = match cause {
+        PausedFor::Card(card) => (Some(card), None),
+        PausedFor::Dispute(dispute) => (None, Some(dispute)),
+    };
+    let sql = "UPDATE recharge_state SET paused_at = $2, pause_reason = $3, pause_payment_method = $4, pause_dispute = $5,
+        consecutive_failures = 0, updated_at = $2 WHERE c_organization_id = $1";
+    sqlx::query(sql)
+        .bind(organization.as_str())
+        .bind(now)
+        .bind(reason)
+        .bind(card)
+        .bind(dispute)
+        .execute(db)
+        .await?;
     Ok(())
+}
+
+/// Lifts the pause that this caused, if it still is the one in force. Returns whether it did.
+pub(crate) async fn lift_pause(
+    db: &mut PgConnection,
+    organization: &OrganizationId,
+    cause: PausedFor<'_>,
+    now: Timestamp,
+) -> Result<bool> {
+    let (card, dispute) = match cause {
+        PausedFor::Card(card) => (Some(card), None),
+        PausedFor::Dispute(dispute) => (None, Some(dispute)),
+    };
+    let sql = "UPDATE recharge_state SET paused_at = NULL, pause_reason = NULL, pause_payment_method = NULL, pause_dispute = NULL,
+            consecutive_failures = 0, cooldown_until = NULL, updated_at = $4
+        WHERE c_organization_id = $1 AND paused_at IS NOT NULL AND (pause_payment_method = $2 OR pause_dispute = $3)";
+    let done = sqlx::query(sql).bind(organization.as_str()).bind(card).bind(dispute).bind(now).execute(db).await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The organization of a Stripe customer.
+pub(crate) async fn organization_of_customer(db: &mut PgConnection, customer: &str) -> Result<Option<OrganizationId>> {
+    let sql = "SELECT c_organization_id FROM organization_balance_config WHERE stripe_customer_id = $1";
+    let id: Option<String> = sqlx::query_scalar(sql).bind(customer).fetch_optional(db).await?;
+    id.map(|id| OrganizationId::parse(id).map_err(|error| bad("c_organization_id", error))).transpose()
 }
 
 /// Remembers the ledger's quota, unless a newer one is known.

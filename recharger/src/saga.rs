@@ -1,15 +1,16 @@
-//! The saga of one recharge: its states, the facts that move it, and what must be said at each move. Pure.
+//! The saga of one recharge: its states, the facts that move it, and what follows at each move. Pure.
 //!
 //! Forward and undo stand side by side:
 //!
-//! | step | forward | undo |
-//! |---|---|---|
-//! | charge | `Pending → Charged` by Stripe | refund (`Refunding → Refunded`) |
-//! | credit | `Charged → Credited` by the ledger | reversal, after the refund |
-//! | sync | `Credited → Settled` by the syncer | the ledger's quota is pushed again |
+//! | step | forward | when it can't be done | undo |
+//! |---|---|---|---|
+//! | charge | `Pending`, `Processing`, `ActionRequired` → `Charged` | `Declined`, `Failed` | nothing was captured |
+//! | credit | `Charged → Credited` by the ledger | not before `CREDIT_DEADLINE` | `Refunding → Refunded`; the ledger voids the charge |
+//! | sync | `Credited → Settled` by the syncer | not before `SYNC_DEADLINE`, or refused | `Refunding → Refunded`; the ledger reverses, the quota is pushed again |
+//! | after the end | | a refund comes back, a charge turns up late | `Returning → Refunded`; nothing waits for it |
 //!
-//! The forward half is driven from here. `Refunding` and `Refunded` are states of the table already, so that a
-//! recharge stays in flight while its undo is not finished.
+//! A refund is a machine of its own ([`RefundStatus`]): a recharge may have several. An undo that fails is not an end: what
+//! is still owed stays `Refunding` or `Returning`, and its refund is tried again, slowly, for ever.
 
 /// Where a recharge is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,8 @@ pub enum State {
     Pending,
     /// Stripe will know later.
     Processing,
+    /// The bank wants the customer: the same payment may succeed until the link ends.
+    ActionRequired,
     /// The money is captured.
     Charged,
     /// The ledger booked it.
@@ -26,29 +29,30 @@ pub enum State {
     Settled,
     /// The bank said no: an end.
     Declined,
-    /// The bank wants the customer: an end, until there is a page to confirm on.
-    ActionRequired,
     /// Nothing was captured and nothing will be: an end.
     Failed,
-    /// The money is going back.
+    /// The undo: the money is going back before anything else begins.
     Refunding,
     /// The money went back: an end.
     Refunded,
+    /// The recharge had ended, and money is with us that should not be: it is going back, and nothing waits for it.
+    Returning,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Pending,
         Self::Processing,
+        Self::ActionRequired,
         Self::Charged,
         Self::Credited,
         Self::Settled,
         Self::Declined,
-        Self::ActionRequired,
         Self::Failed,
         Self::Refunding,
         Self::Refunded,
+        Self::Returning,
     ];
 
     /// The word that is stored.
@@ -57,14 +61,15 @@ impl State {
         match self {
             Self::Pending => "pending",
             Self::Processing => "processing",
+            Self::ActionRequired => "action_required",
             Self::Charged => "charged",
             Self::Credited => "credited",
             Self::Settled => "settled",
             Self::Declined => "declined",
-            Self::ActionRequired => "action_required",
             Self::Failed => "failed",
             Self::Refunding => "refunding",
             Self::Refunded => "refunded",
+            Self::Returning => "returning",
         }
     }
 
@@ -74,16 +79,28 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
-    /// Whether it has ended: only then may another recharge of the organization begin.
+    /// Whether it is in flight: no other recharge of the organization may begin.
     #[must_use]
-    pub const fn has_ended(self) -> bool {
-        matches!(self, Self::Settled | Self::Declined | Self::ActionRequired | Self::Failed | Self::Refunded)
+    pub const fn in_flight(self) -> bool {
+        !matches!(self, Self::Settled | Self::Declined | Self::Failed | Self::Refunded | Self::Returning)
+    }
+
+    /// Whether nothing more is to be done about it: it is credited and in force, refunded, or was never captured.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Settled | Self::Declined | Self::Failed | Self::Refunded)
     }
 
     /// Whether money is captured and not given back.
     #[must_use]
     pub const fn holds_money(self) -> bool {
-        matches!(self, Self::Charged | Self::Credited | Self::Settled | Self::Refunding)
+        matches!(self, Self::Charged | Self::Credited | Self::Settled | Self::Refunding | Self::Returning)
+    }
+
+    /// Whether Stripe may still be asked to charge, or has not decided yet.
+    #[must_use]
+    pub const fn is_open_at_stripe(self) -> bool {
+        matches!(self, Self::Pending | Self::Processing | Self::ActionRequired)
     }
 }
 
@@ -104,110 +121,165 @@ pub enum Fact {
     Credited,
     /// The backend enforces a quota that contains it.
     InForce,
+    /// The ledger has not booked it in time.
+    CreditOverdue,
+    /// The backend did not take the quota in time.
+    SyncFailed,
+    /// Nothing of the charge is left with us.
+    MoneyBack,
+    /// A refund that had worked was sent back by the bank; we owe it still.
+    RefundReturned,
+    /// A refund that somebody else had made was sent back: the charge stands as before it.
+    ForeignRefundReturned,
 }
 
-/// What must be said, once and again whenever the fact is repeated.
+impl Fact {
+    /// Every fact.
+    pub const ALL: [Self; 12] = [
+        Self::ChargeSucceeded,
+        Self::ChargeProcessing,
+        Self::ChargeDeclined,
+        Self::AuthenticationRequired,
+        Self::ChargeNeverHappened,
+        Self::Credited,
+        Self::InForce,
+        Self::CreditOverdue,
+        Self::SyncFailed,
+        Self::MoneyBack,
+        Self::RefundReturned,
+        Self::ForeignRefundReturned,
+    ];
+}
+
+/// What must be done at a move. What is said is said again whenever the fact is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Say {
-    /// `recharges.charged`
-    Charged,
-    /// `recharges.declined`
-    Declined,
-    /// `recharges.action_required`
-    ActionRequired,
-    /// `recharges.settled`
-    Settled,
+pub enum Command {
+    /// Publish what the state says: `recharges.charged`, `.declined`, `.action_required`, `.settled`.
+    Say,
+    /// Open a refund of everything that is left.
+    GiveBack,
 }
 
-/// Moves a recharge on. A repeated fact leaves it where it is and says the same again; a fact that comes too late says nothing.
+/// Moves a recharge on. A repeated fact leaves it where it is and says the same again; a fact that comes too late does
+/// nothing, except that captured money is never overlooked.
 #[must_use]
-pub fn advance(state: State, fact: Fact) -> (State, Option<Say>) {
-    use State::{ActionRequired, Charged, Credited, Declined, Failed, Pending, Processing, Settled};
+pub fn advance(state: State, fact: Fact) -> (State, Option<Command>) {
+    use Command::{GiveBack, Say};
+    use State::{
+        ActionRequired, Charged, Credited, Declined, Failed, Pending, Processing, Refunded, Refunding, Returning,
+        Settled,
+    };
     match (fact, state) {
-        (Fact::ChargeSucceeded, Pending | Processing | Charged) => (Charged, Some(Say::Charged)),
-        (Fact::ChargeProcessing, Pending | Processing) => (Processing, None),
-        (Fact::ChargeDeclined, Pending | Processing | Declined) => (Declined, Some(Say::Declined)),
-        (Fact::AuthenticationRequired, Pending | Processing | ActionRequired) => {
-            (ActionRequired, Some(Say::ActionRequired))
-        }
-        (Fact::ChargeNeverHappened, Pending | Processing | Failed) => (Failed, Some(Say::Declined)),
+        // Charge.
+        (Fact::ChargeSucceeded, Pending | Processing | ActionRequired | Charged) => (Charged, Some(Say)),
+        (Fact::ChargeProcessing, Pending | Processing | ActionRequired) => (Processing, None),
+        (Fact::ChargeDeclined, Pending | Processing | ActionRequired | Declined) => (Declined, Some(Say)),
+        (Fact::AuthenticationRequired, Pending | Processing | ActionRequired) => (ActionRequired, Some(Say)),
+        (Fact::ChargeNeverHappened, Pending | Processing | Failed) => (Failed, Some(Say)),
+        // A charge that turns up after we were certain that there was none: it goes back.
+        (Fact::ChargeSucceeded, Declined | Failed) => (Returning, Some(GiveBack)),
+
+        // Credit, and its undo.
         (Fact::Credited, Charged | Credited) => (Credited, None),
-        (Fact::InForce, Credited | Settled) => (Settled, Some(Say::Settled)),
+        (Fact::CreditOverdue, Charged) => (Refunding, Some(GiveBack)),
+
+        // Sync, and its undo. The failure may be told before the credit.
+        (Fact::InForce, Credited | Settled) => (Settled, Some(Say)),
+        (Fact::SyncFailed, Charged | Credited) => (Refunding, Some(GiveBack)),
+
+        // The undo's end, and what may come after it.
+        (Fact::MoneyBack, Charged | Credited | Settled | Refunding | Returning) => (Refunded, None),
+        // (A refund that is sent back opens the one that replaces it by itself.)
+        (Fact::RefundReturned, Refunded) => (Returning, None),
+        (Fact::ForeignRefundReturned, Refunded) => (Settled, None),
+
         (_, state) => (state, None),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// Where a refund is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefundStatus {
+    /// To be asked for; Stripe may have refused before.
+    Requested,
+    /// Stripe took it and will know later.
+    Pending,
+    /// The money went back. It may still come again.
+    Succeeded,
+    /// It did not work, for good: what is owed gets a refund of its own.
+    Failed,
+}
 
-    use super::*;
+impl RefundStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Requested, Self::Pending, Self::Succeeded, Self::Failed];
 
-    const FACTS: [Fact; 7] = [
-        Fact::ChargeSucceeded,
-        Fact::ChargeProcessing,
-        Fact::ChargeDeclined,
-        Fact::AuthenticationRequired,
-        Fact::ChargeNeverHappened,
-        Fact::Credited,
-        Fact::InForce,
-    ];
-
-    #[test]
-    fn the_straight_road_says_what_happened() {
-        let mut state = State::Pending;
-        let mut said = Vec::new();
-        for fact in [Fact::ChargeSucceeded, Fact::Credited, Fact::InForce] {
-            let (next, say) = advance(state, fact);
-            said.extend(say);
-            state = next;
-        }
-        assert_eq!((state, said), (State::Settled, vec![Say::Charged, Say::Settled]));
-    }
-
-    #[test]
-    fn words_name_states() {
-        for state in State::ALL {
-            assert_eq!(State::parse(state.as_str()), Some(state));
-        }
-        assert_eq!(State::parse("completed"), None);
-    }
-
-    #[test]
-    fn a_repeated_fact_says_the_same_and_moves_nothing() {
-        for state in State::ALL {
-            for fact in FACTS {
-                let (next, say) = advance(state, fact);
-                let (again, say_again) = advance(next, fact);
-                assert_eq!(again, next, "{state:?} {fact:?}");
-                assert_eq!(say_again, say, "{state:?} {fact:?}");
-            }
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
         }
     }
 
-    #[test]
-    fn no_fact_moves_a_recharge_out_of_an_end() {
-        for state in State::ALL.into_iter().filter(|state| state.has_ended()) {
-            for fact in FACTS {
-                assert_eq!(advance(state, fact).0, state, "{state:?} {fact:?}");
-            }
-        }
+    /// The status that a stored word names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    proptest! {
-        /// Captured money is never forgotten: once charged, only being settled ends it here.
-        #[test]
-        fn captured_money_stays_in_sight(facts in proptest::collection::vec(0_usize..FACTS.len(), 0..20)) {
-            let mut state = State::Pending;
-            let mut captured = false;
-            for index in facts {
-                let (next, _) = advance(state, FACTS[index]);
-                if FACTS[index] == Fact::ChargeSucceeded && !state.has_ended() {
-                    captured = true;
-                }
-                prop_assert!(!captured || next.holds_money(), "{:?} after {:?}", next, FACTS[index]);
-                state = next;
-            }
-        }
+    /// Whether it is owed or on its way: its amount is not free for another refund.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Requested | Self::Pending)
     }
 }
+
+/// What became known of a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefundFact {
+    /// Stripe definitely did not make it.
+    Refused,
+    /// Stripe took it.
+    Accepted,
+    /// The money went back.
+    Done,
+    /// Stripe, or the bank, gave it up.
+    GivenUp,
+    /// There is nothing left to refund: somebody else gave it back, or the payment itself failed.
+    Moot,
+}
+
+/// What must be done about a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefundCommand {
+    /// Publish `recharges.refunded`.
+    SayRefunded,
+    /// Publish `recharges.refund_failed` and raise the alarm; the same refund is asked for again later.
+    AlarmAndRepeat,
+    /// The same, and open a new refund of the same amount: this one will not work any more.
+    AlarmAndReplace,
+}
+
+/// Moves a refund on.
+#[must_use]
+pub fn advance_refund(status: RefundStatus, fact: RefundFact) -> (RefundStatus, Option<RefundCommand>) {
+    use RefundCommand::{AlarmAndRepeat, AlarmAndReplace, SayRefunded};
+    use RefundStatus::{Failed, Pending, Requested, Succeeded};
+    match (fact, status) {
+        (RefundFact::Refused, Requested) => (Requested, Some(AlarmAndRepeat)),
+        (RefundFact::Accepted, Requested | Pending) => (Pending, None),
+        (RefundFact::Done, Requested | Pending | Succeeded) => (Succeeded, Some(SayRefunded)),
+        // Stripe's word "failed" comes also after "succeeded".
+        (RefundFact::GivenUp, Requested | Pending | Succeeded) => (Failed, Some(AlarmAndReplace)),
+        (RefundFact::Moot, Requested) => (Failed, None),
+        (_, status) => (status, None),
+    }
+}
+
+#[cfg(test)]
+#[path = "saga_tests.rs"]
+mod tests;

@@ -1,27 +1,60 @@
 //! What the syncer does with each kind of event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::clients::quota::QuotaBackend;
-use common::clock::SharedClock;
+use common::clock::{SharedClock, Timestamp};
 use common::contract::{
-    Event, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, Outgoing, Payload, PostingKind, SyncRequestedV1,
+    EvaluateRequestedV1, Event, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, Outgoing, Payload, PostingKind,
+    ReconcileRequestedV1, SyncRequestedV1,
 };
 use common::failure::Failure;
-use common::ids::RechargeId;
+use common::ids::{OrganizationId, RechargeId};
 use common::money::Money;
 use common::worker::{Delivery, Handler};
 use prometheus::Registry;
 use sqlx::PgPool;
 
+use crate::config::Policy;
+use crate::deadline::{Limit, Verdict, verdict};
+use crate::given_up::Booking;
+use crate::look::Looker;
 use crate::push::{Cause, Pusher};
-use crate::repo;
+use crate::reconcile::Reconciler;
+use crate::repo::{self, Raised};
+use crate::sweep::{Announce, Sweep};
+use crate::trouble::Trouble;
 
-/// The syncer's handler of ledger events and sync requests.
+/// How long a request to look at a balance, or to compare the books, waits for the backend. After that the next sweep, or
+/// the next comparison, does what it asked for.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// What the syncer is made of.
+#[derive(Clone)]
+pub struct Setup {
+    /// The database.
+    pub pool: PgPool,
+    /// How many connections `pool` has.
+    pub connections: u32,
+    /// After how many deliveries the loop parks a message.
+    pub max_attempts: u32,
+    /// Where quotas are enforced.
+    pub backend: Arc<dyn QuotaBackend>,
+    /// The time.
+    pub clock: SharedClock,
+    /// How long to go on, and how often to look.
+    pub policy: Policy,
+    /// Where its metrics are.
+    pub registry: Registry,
+}
+
+/// The syncer's handler of ledger events and requests.
 pub struct Syncer {
-    pool: PgPool,
-    clock: SharedClock,
-    pusher: Pusher,
+    setup: Setup,
+    pusher: Arc<Pusher>,
+    looker: Arc<Looker>,
+    reconciler: Reconciler,
 }
 
 /// What the three ledger events have in common.
@@ -33,26 +66,35 @@ struct Booked {
 }
 
 impl Syncer {
-    /// A handler on `pool`, which has `connections` connections, that writes to `backend`.
+    /// A handler.
     #[must_use]
-    pub fn new(
-        pool: PgPool,
-        connections: u32,
-        backend: Arc<dyn QuotaBackend>,
-        clock: SharedClock,
-        registry: &Registry,
-    ) -> Self {
-        let pusher = Pusher::new(pool.clone(), connections, backend, clock.clone(), registry);
-        Self { pool, clock, pusher }
+    pub fn new(setup: Setup) -> Self {
+        let Setup { pool, connections, backend, clock, policy, registry, .. } = setup.clone();
+        let pusher = Arc::new(Pusher::new(pool, connections, backend, clock, &registry));
+        let looker = Arc::new(Looker { pusher: Arc::clone(&pusher), policy });
+        let reconciler = Reconciler::new(Arc::clone(&looker), &registry);
+        Self { setup, pusher, looker, reconciler }
+    }
+
+    /// The sweep that goes with it; what follows from it is published by `announcer`.
+    #[must_use]
+    pub fn sweep<A: Announce>(&self, announcer: A) -> Sweep<A> {
+        Sweep::new(Arc::clone(&self.looker), announcer, &self.setup.registry)
+    }
+
+    fn limit(&self, since: Timestamp, patience: Duration, delivery: &Delivery) -> Limit {
+        Limit::new(since, patience, delivery.attempt, self.setup.max_attempts)
     }
 
     /// The ledger said something: note the target, if it is newer, and push whatever is newest.
     async fn booked<T: Payload>(
         &self,
-        event: Event<T>,
-        booked: impl FnOnce(T) -> Booked,
+        delivery: &Delivery,
+        booked: impl FnOnce(T) -> Booked + Send,
     ) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<T> = delivery.decode()?;
         let organization = event.organization()?.clone();
+        let limit = self.limit(event.time, self.setup.policy.sync_deadline, delivery);
         let booked = booked(event.data);
         let cause = Cause {
             event_id: event.id,
@@ -60,50 +102,132 @@ impl Syncer {
             organization,
             recharge_id: booked.recharge_id,
         };
-        let Cause { organization, event_id, correlation, .. } = &cause;
-        if booked.ledger_version < 1 {
-            let version = booked.ledger_version;
+        let version = booked.ledger_version;
+        if version < 1 {
             return Err(Failure::malformed(anyhow::anyhow!("a ledger event with version {version}; the first is 1")));
         }
         let _admitted = self.pusher.admit().await?;
-        let now = self.clock.now();
-        let newer = repo::raise_target(&self.pool, organization, booked.quota, booked.ledger_version, now).await?;
+        self.note(&cause, &booked).await?;
+        let booking = Booking { quota: booked.quota.to_decimal(), version };
+        Ok(vec![self.push_in_time(&cause, Some(booking), limit).await?])
+    }
+
+    async fn note(&self, cause: &Cause, booked: &Booked) -> Result<(), Failure> {
+        let Cause { organization, event_id, correlation, recharge_id } = cause;
+        let Booked { quota, ledger_version, .. } = *booked;
+        let (pool, now) = (&self.setup.pool, self.setup.clock.now());
+        let raised = repo::raise_target(pool, organization, quota, ledger_version, now).await?;
         if booked.opening {
-            repo::note_opening(&self.pool, organization, now).await?;
+            repo::note_opening(pool, organization, now).await?;
         }
-        tracing::info!(
-            c_organization_id = %organization, %event_id, correlation_id = %correlation,
-            recharge_id = booked.recharge_id.map(tracing::field::display), ledger_version = booked.ledger_version,
-            quota = %booked.quota, newer, "the ledger says {} for {organization}, version {}", booked.quota, booked.ledger_version
-        );
-        Ok(vec![self.pusher.push(&cause).await?])
+        match raised {
+            Raised::Known(newer) if newer > ledger_version => tracing::info!(
+                c_organization_id = %organization, %event_id, correlation_id = %correlation,
+                recharge_id = recharge_id.map(tracing::field::display), ledger_version, newer_version = newer,
+                "version {ledger_version} of {organization} is superseded by version {newer}, which is pushed in its place"
+            ),
+            Raised::Newest | Raised::Known(_) => tracing::info!(
+                c_organization_id = %organization, %event_id, correlation_id = %correlation,
+                recharge_id = recharge_id.map(tracing::field::display), ledger_version, %quota,
+                "the ledger says {quota} for {organization}, version {ledger_version}"
+            ),
+        }
+        Ok(())
     }
 
     /// Somebody wants the quota pushed now.
-    async fn requested(&self, event: Event<SyncRequestedV1>) -> Result<Vec<Outgoing>, Failure> {
+    async fn sync_requested(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<SyncRequestedV1> = delivery.decode()?;
         let organization = event.organization()?.clone();
+        let limit = self.limit(event.time, self.setup.policy.sync_deadline, delivery);
         let cause = Cause { event_id: event.id, correlation: event.correlationid, organization, recharge_id: None };
         let Cause { organization, event_id, correlation, .. } = &cause;
         let _admitted = self.pusher.admit().await?;
-        let Some(known) = repo::organization(&self.pool, organization).await? else {
+        let Some(known) = repo::organization(&self.setup.pool, organization).await? else {
             return Err(Failure::Refused(format!("there is no organization {organization}")));
         };
         tracing::info!(
             c_organization_id = %organization, %event_id, correlation_id = %correlation, requested_by = event.data.requested_by,
             "a sync of {organization} was asked for"
         );
-        repo::introduce(&self.pool, organization, known.currency, self.clock.now()).await?;
-        Ok(vec![self.pusher.push(&cause).await?])
+        repo::introduce(&self.setup.pool, organization, known.currency, self.setup.clock.now()).await?;
+        Ok(vec![self.push_in_time(&cause, None, limit).await?])
     }
+
+    /// Pushes; what the backend does not let happen in time is given up.
+    async fn push_in_time(&self, cause: &Cause, booking: Option<Booking>, limit: Limit) -> Result<Outgoing, Failure> {
+        let (reason, after) = match self.pusher.push(cause).await {
+            Ok(outgoing) => return Ok(outgoing),
+            Err(Trouble::Ours(failure)) => return Err(failure),
+            Err(Trouble::Backend { reason, after, .. }) => (reason, after),
+        };
+        match verdict(self.setup.clock.now(), limit) {
+            Verdict::Later { at_least } => Err(later(reason, after, at_least)),
+            Verdict::TooLate => self.pusher.give_up(cause, booking, &reason).await,
+            Verdict::TooOften => {
+                let reason = format!("{reason} (the last of {} attempts)", limit.max_attempts);
+                self.pusher.give_up(cause, booking, &reason).await
+            }
+        }
+    }
+
+    /// Somebody wants the balance looked at now.
+    async fn evaluate_requested(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<EvaluateRequestedV1> = delivery.decode()?;
+        let organization = event.organization()?;
+        tracing::info!(
+            c_organization_id = %organization, event_id = %event.id, correlation_id = %event.correlationid,
+            reason = event.data.reason, requested_by = event.data.requested_by, "a look at {organization} was asked for"
+        );
+        self.refuse_a_closed_one(organization).await?;
+        let looked = self.looker.look_for(organization, &event.id, &event.correlationid).await;
+        let limit = self.limit(event.time, REQUEST_PATIENCE, delivery);
+        looked.map_err(|trouble| self.refused_in_the_end(trouble, limit, "the next sweep looks at it"))
+    }
+
+    async fn refuse_a_closed_one(&self, organization: &OrganizationId) -> Result<(), Failure> {
+        match repo::organization(&self.setup.pool, organization).await? {
+            None => Err(Failure::Refused(format!("there is no organization {organization}"))),
+            Some(known) if known.closed => Err(Failure::Refused(format!("{organization} is closed"))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Somebody wants the books compared.
+    async fn reconcile_requested(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
+        let event: Event<ReconcileRequestedV1> = delivery.decode()?;
+        let limit = self.limit(event.time, REQUEST_PATIENCE, delivery);
+        let compared = self.reconciler.run(&event.data.run_id).await;
+        compared.map_err(|trouble| self.refused_in_the_end(trouble, limit, "the next comparison does it"))
+    }
+
+    /// What can wait for something that comes by itself is not parked when the backend stays away.
+    fn refused_in_the_end(&self, trouble: Trouble, limit: Limit, instead: &str) -> Failure {
+        let (reason, after) = match trouble {
+            Trouble::Ours(failure) => return failure,
+            Trouble::Backend { reason, after, .. } => (reason, after),
+        };
+        match verdict(self.setup.clock.now(), limit) {
+            Verdict::Later { at_least } => later(reason, after, at_least),
+            Verdict::TooLate | Verdict::TooOften => Failure::Refused(format!("{reason}; {instead}")),
+        }
+    }
+}
+
+fn later(reason: String, after: Option<Duration>, at_least: Duration) -> Failure {
+    let after = after.unwrap_or_default().max(at_least);
+    Failure::Retry { after: (!after.is_zero()).then_some(after), reason: anyhow::Error::msg(reason) }
 }
 
 impl Handler for Syncer {
     async fn handle(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
         match delivery.kind() {
-            LedgerCreditedV1::KIND => self.booked(delivery.decode::<LedgerCreditedV1>()?, Booked::from).await,
-            LedgerReversedV1::KIND => self.booked(delivery.decode::<LedgerReversedV1>()?, Booked::from).await,
-            LedgerHeldV1::KIND => self.booked(delivery.decode::<LedgerHeldV1>()?, Booked::from).await,
-            SyncRequestedV1::KIND => self.requested(delivery.decode::<SyncRequestedV1>()?).await,
+            LedgerCreditedV1::KIND => self.booked::<LedgerCreditedV1>(delivery, Booked::from).await,
+            LedgerReversedV1::KIND => self.booked::<LedgerReversedV1>(delivery, Booked::from).await,
+            LedgerHeldV1::KIND => self.booked::<LedgerHeldV1>(delivery, Booked::from).await,
+            SyncRequestedV1::KIND => self.sync_requested(delivery).await,
+            EvaluateRequestedV1::KIND => self.evaluate_requested(delivery).await,
+            ReconcileRequestedV1::KIND => self.reconcile_requested(delivery).await,
             // Parked rather than passed over: it may be a change of quota that a newer syncer understands.
             other => Err(Failure::malformed(anyhow::anyhow!("the syncer does not know {other}"))),
         }

@@ -2,11 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod deadline;
+mod given_up;
 mod handlers;
+mod look;
 mod metrics;
 mod plan;
 mod push;
+mod reconcile;
 mod repo;
+mod said;
+mod sweep;
+mod trouble;
 
 use std::sync::Arc;
 
@@ -17,8 +24,9 @@ use common::parts::Parts;
 use common::service;
 use common::shutdown::Shutdown;
 
-pub use config::{Backend, Config};
-pub use handlers::Syncer;
+pub use config::{Backend, Config, DriftPolicy, Policy};
+pub use handlers::{Setup, Syncer};
+pub use sweep::{Announce, Fate, Sweep, Tally};
 
 /// Runs the service until the shutdown.
 ///
@@ -29,7 +37,17 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyh
     let backend: Arc<dyn QuotaBackend> = match &config.quota_backend {
         Backend::Kms(kms) => Arc::new(Kms::new(kms, &parts.registry)?),
     };
-    let connections = parts.base.database_pool;
-    let handler = Syncer::new(parts.pool.clone(), connections, backend, parts.clock.clone(), &parts.registry);
-    service::consume(parts, config.listen, handler, shutdown).await
+    let handler = Syncer::new(Setup {
+        pool: parts.pool.clone(),
+        connections: parts.base.database_pool,
+        max_attempts: parts.base.max_attempts,
+        backend,
+        clock: parts.clock.clone(),
+        policy: config.policy,
+        registry: parts.registry.clone(),
+    });
+    let sweep = handler.sweep(parts.broker.clone());
+    let stop = shutdown.clone();
+    let background = async move { sweep.run(&stop).await };
+    service::consume(parts, config.listen, handler, background, shutdown).await
 }

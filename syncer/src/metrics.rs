@@ -8,6 +8,8 @@ use prometheus::{IntCounterVec, Registry};
 pub(crate) struct Metrics {
     pushes: IntCounterVec,
     team_mismatches: IntCounterVec,
+    drift: IntCounterVec,
+    lows: IntCounterVec,
 }
 
 impl Metrics {
@@ -25,6 +27,18 @@ impl Metrics {
                 "Times the backend named another team than the one that is stored, or one that another organization has.",
                 &["kind"],
             ),
+            drift: telemetry::counter_vec(
+                registry,
+                "bill_quota_drift_total",
+                "Times the backend had another quota than was left there, by what was done: repaired, reported, or failed to be repaired.",
+                &["action"],
+            ),
+            lows: telemetry::counter_vec(
+                registry,
+                "bill_quota_lows_total",
+                "Times a low balance was said, by who looked: the sweep, or a request.",
+                &["by"],
+            ),
         }
     }
 
@@ -34,5 +48,13 @@ impl Metrics {
 
     pub(crate) fn team_mismatch(&self, kind: &str) {
         self.team_mismatches.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn drift(&self, action: &str) {
+        self.drift.with_label_values(&[action]).inc();
+    }
+
+    pub(crate) fn low(&self, by: &str) {
+        self.lows.with_label_values(&[by]).inc();
     }
 }

@@ -8,7 +8,8 @@
 //! fewer pushes than the pool has connections, so that a slow backend does not starve the rest of the service.
 //!
 //! **What remains.** A write that was given up on may still be on its way and arrive after a newer one; no lock of ours can
-//! stop it. The event that it was for is then not recorded, comes again, and finds and repairs the difference.
+//! stop it. Either the event that it was for is not recorded, comes again, and finds and repairs the difference; or the sweep
+//! finds it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use common::clients::quota::{Account, BackendError, BackendQuota, QuotaBackend};
 use common::clock::SharedClock;
-use common::contract::{Event, Outgoing, QuotaAdoptedV1, QuotaSyncedV1};
+use common::contract::Outgoing;
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, RechargeId, TeamId};
 use common::money::Money;
@@ -26,9 +27,12 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::given_up;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Contact, decide};
 use crate::repo::{self, Adoption, Synced, Target, TeamLink};
+use crate::said::{self, whole_micros};
+use crate::trouble::Trouble;
 
 /// How long one push may hold its lock while it talks to the backend.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,10 +58,10 @@ pub(crate) struct Cause {
 
 /// Pushes quotas to one backend.
 pub(crate) struct Pusher {
-    pool: PgPool,
-    backend: Arc<dyn QuotaBackend>,
-    clock: SharedClock,
-    metrics: Metrics,
+    pub(crate) pool: PgPool,
+    pub(crate) backend: Arc<dyn QuotaBackend>,
+    pub(crate) clock: SharedClock,
+    pub(crate) metrics: Metrics,
     admitted: Semaphore,
 }
 
@@ -97,23 +101,31 @@ impl Pusher {
         self.admitted.acquire().await.map_err(Failure::retry)
     }
 
+    /// Asks the backend, within one push's patience. For looks: what fails is for the caller to count and to log.
+    pub(crate) async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<T, BackendError>> + Send,
+    ) -> Result<T, Trouble> {
+        within(Instant::now() + PATIENCE, call).await.map_err(Trouble::from)
+    }
+
     /// Brings the backend to the newest target. The organization must have its row. Returns what follows: that the quota
-    /// is in force, or that the backend had one already.
+    /// is in force, or that the backend had one already; or, for a cause that was given up before, that it was.
     ///
     /// # Errors
-    /// [`Failure::Retry`] when the backend or the database can't, or does not want to.
-    pub(crate) async fn push(&self, cause: &Cause) -> Result<Outgoing, Failure> {
+    /// When the backend or the database can't, or does not want to.
+    pub(crate) async fn push(&self, cause: &Cause) -> Result<Outgoing, Trouble> {
         let mut push = Push { pusher: self, cause, deadline: Instant::now() + PATIENCE, created: false };
         for _ in 0..PASSES {
             if let Pass::Done(outgoing) = push.pass().await? {
                 return Ok(outgoing);
             }
         }
-        Err(Failure::retry(anyhow::anyhow!("first contact with {} did not come to an end", cause.organization)))
+        Err(Trouble::backend(format!("first contact with {} did not come to an end", cause.organization)))
     }
 
     /// Tells ingress' table the team, and reports where it can't be.
-    async fn link_team(&self, connection: &mut PgConnection, cause: &Cause, team: &TeamId) -> Result<(), Failure> {
+    async fn link_team(&self, connection: &mut PgConnection, cause: &Cause, team: &TeamId) -> sqlx::Result<()> {
         let organization = &cause.organization;
         match repo::link_team(connection, organization, team).await? {
             TeamLink::Fine => {}
@@ -138,18 +150,22 @@ impl Pusher {
 
 impl Push<'_> {
     /// One locked look at the organization. Whatever fails rolls back, and the event comes again.
-    async fn pass(&mut self) -> Result<Pass, Failure> {
+    async fn pass(&mut self) -> Result<Pass, Trouble> {
         let Cause { organization, event_id, .. } = self.cause;
         let mut tx = self.pusher.pool.begin().await?;
         let target = repo::lock(&mut tx, organization).await?;
         if let Some(sync) = repo::recorded(&mut tx, event_id).await? {
-            return self.synced(sync).map(Pass::Done);
+            return Ok(Pass::Done(said::synced(self.cause, sync)?));
+        }
+        if let Some(answer) = given_up::answer(&mut tx, self.cause).await? {
+            return Ok(Pass::Done(answer));
         }
         let account = Account { organization: organization.clone(), team: target.team_id.clone() };
         // Before the backend is asked: it has no say in this, and may be down.
         if let (Contact::AwaitsOpening, Some(adoption)) = (target.contact, &target.adoption) {
             self.pusher.metrics.push(self.pusher.backend.name(), "awaits_opening");
-            return self.adopted(adoption, target.team_id.clone()).map(Pass::Done);
+            let team = target.team_id.clone();
+            return Ok(Pass::Done(said::adopted(organization, &*self.pusher.backend, adoption, team)?));
         }
         let found = self.find_or_create(&target, &account).await?;
         let action = decide(target.quota, target.contact, Some(found.quota));
@@ -166,19 +182,19 @@ impl Push<'_> {
                 self.record(tx, &target, from, team).await.map(Pass::Done)
             }
             Action::AwaitOpening | Action::Create { .. } => {
-                Err(Failure::retry(anyhow::anyhow!("{action:?} is no answer to a quota that was read")))
+                Err(Trouble::backend(format!("{action:?} is no answer to a quota that was read")))
             }
         }
     }
 
     /// What the backend has, after making sure that it knows the organization.
-    async fn find_or_create(&mut self, target: &Target, account: &Account) -> Result<BackendQuota, Failure> {
+    async fn find_or_create(&mut self, target: &Target, account: &Account) -> Result<BackendQuota, Trouble> {
         let backend = &self.pusher.backend;
         if let Some(found) = self.ask(backend.read(account)).await? {
             return Ok(found);
         }
         let Action::Create { quota } = decide(target.quota, target.contact, None) else {
-            return Err(Failure::retry(anyhow::anyhow!("{} is missing at the backend", account.organization)));
+            return Err(Trouble::backend(format!("{} is missing at the backend", account.organization)));
         };
         let made = self.ask(backend.create(account, quota)).await?;
         self.created = true;
@@ -190,7 +206,7 @@ impl Push<'_> {
     }
 
     /// Writes the quota and reads it again: only what the backend then says counts. Returns the team.
-    async fn write(&self, account: &Account, to: Decimal) -> Result<Option<TeamId>, Failure> {
+    async fn write(&self, account: &Account, to: Decimal) -> Result<Option<TeamId>, Trouble> {
         let backend = &self.pusher.backend;
         let mut last = None;
         for _ in 0..WRITES {
@@ -201,7 +217,8 @@ impl Push<'_> {
             }
         }
         self.pusher.metrics.push(backend.name(), "disagrees");
-        Err(Failure::retry(anyhow::anyhow!("the backend was told {to} and has {last:?}")))
+        let has = last.map_or_else(|| "does not know it".to_owned(), |quota| format!("has {quota}"));
+        Err(Trouble::backend(format!("the backend was told {to} and {has}")))
     }
 
     /// Commits a completed push, and says so.
@@ -211,7 +228,7 @@ impl Push<'_> {
         target: &Target,
         before: Decimal,
         team_id: Option<TeamId>,
-    ) -> Result<Outgoing, Failure> {
+    ) -> Result<Outgoing, Trouble> {
         let Cause { organization, event_id, correlation, recharge_id } = self.cause;
         let backend = self.pusher.backend.name();
         let sync = Synced {
@@ -235,7 +252,7 @@ impl Push<'_> {
             previous_quota = sync.previous.map(tracing::field::display), changed = sync.changed, backend,
             "{backend} enforces {} for {organization}, ledger version {}", sync.quota, sync.version
         );
-        self.synced(sync)
+        Ok(said::synced(self.cause, sync)?)
     }
 
     /// Keeps what the backend has: commits that, and says so. The ledger's opening credit brings the push.
@@ -245,13 +262,12 @@ impl Push<'_> {
         target: &Target,
         quota: Decimal,
         team_id: Option<TeamId>,
-    ) -> Result<Outgoing, Failure> {
+    ) -> Result<Outgoing, Trouble> {
         let Cause { organization, event_id, correlation, .. } = self.cause;
-        // What the currency can't hold exactly is rounded up: adopting never lowers.
+        // What the currency can't hold exactly is rounded up: adopting never lowers. One that it can't hold at all is for a
+        // person to mend at the backend.
         let covering = Money::covering(quota, target.currency).map_err(|error| {
-            Failure::malformed(
-                anyhow::Error::new(error).context(format!("{organization} has a quota of {quota} at the backend")),
-            )
+            Trouble::backend(format!("{organization} has a quota of {quota} at the backend: {error}"))
         })?;
         let at = whole_micros(self.pusher.clock.now());
         let adoption = Adoption { quota: covering, correlation: correlation.clone(), at };
@@ -265,59 +281,39 @@ impl Push<'_> {
             c_organization_id = %organization, %event_id, correlation_id = %correlation, backend_quota = %quota, quota = %covering,
             "{organization} already has a quota of {quota} at the backend: it keeps it, and the ledger is to book it"
         );
-        self.adopted(&adoption, team_id)
+        Ok(said::adopted(organization, &*self.pusher.backend, &adoption, team_id)?)
     }
 
-    fn adopted(&self, adoption: &Adoption, litellm_team_id: Option<TeamId>) -> Result<Outgoing, Failure> {
-        let organization = &self.cause.organization;
-        let data =
-            QuotaAdoptedV1 { backend: self.pusher.backend.name().to_owned(), quota: adoption.quota, litellm_team_id };
-        // Its cause is the organization, not the event: it happens once, and every repeat is the same event.
-        Event::following(organization, organization, adoption.at, &adoption.correlation, data).outgoing()
-    }
-
-    fn synced(&self, sync: Synced) -> Result<Outgoing, Failure> {
-        let Cause { organization, event_id, correlation, .. } = self.cause;
-        let data = QuotaSyncedV1 {
-            backend: sync.backend,
-            quota: sync.quota,
-            previous_quota: sync.previous,
-            ledger_version: sync.version,
-            litellm_team_id: sync.team_id,
-            changed: sync.changed,
-        };
-        Event::following(event_id, organization, sync.at, correlation, data).outgoing()
-    }
-
-    /// Asks the backend, within what is left of the patience. What it can't or won't do is counted, logged and retried.
+    /// Asks the backend, within what is left of the patience. What it can't or won't do is counted and logged; what follows
+    /// from it, the caller knows.
     ///
-    /// A refusal is retried as well, because a person can mend it: a wrong address, a right that is missing. Here is the
-    /// place for the deadline (`SYNC_DEADLINE`) after which `QuotaFailedV1` makes the recharger undo the charge.
-    async fn ask<T>(&self, call: impl Future<Output = Result<T, BackendError>> + Send) -> Result<T, Failure> {
-        let answer = tokio::time::timeout_at(self.deadline, call).await.unwrap_or_else(|_| {
-            Err(BackendError::Unavailable { reason: format!("not done within {PATIENCE:?}"), after: None })
-        });
-        let error = match answer {
+    /// A refusal is no end either, because a person can mend it: a wrong address, a right that is missing.
+    async fn ask<T>(&self, call: impl Future<Output = Result<T, BackendError>> + Send) -> Result<T, Trouble> {
+        let error = match within(self.deadline, call).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
         let backend = self.pusher.backend.name();
-        let (result, after) = match &error {
-            BackendError::Unavailable { after, .. } => ("unavailable", *after),
-            BackendError::Refused { .. } => ("refused", None),
+        let result = match &error {
+            BackendError::Unavailable { .. } => "unavailable",
+            BackendError::Refused { .. } => "refused",
         };
         self.pusher.metrics.push(backend, result);
         let Cause { organization, event_id, correlation, recharge_id } = self.cause;
         tracing::warn!(
             c_organization_id = %organization, %event_id, correlation_id = %correlation,
             recharge_id = recharge_id.map(tracing::field::display), backend, result, %error,
-            "the quota of {organization} could not be pushed, and will be tried again: {error}"
+            "the quota of {organization} could not be pushed: {error}"
         );
-        Err(Failure::Retry { after, reason: anyhow::Error::new(error) })
+        Err(error.into())
     }
 }
 
-/// PostgreSQL keeps microseconds: a repeat, which reads the time there, must write the same event.
-fn whole_micros(time: common::clock::Timestamp) -> common::clock::Timestamp {
-    chrono::DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
+async fn within<T>(
+    deadline: Instant,
+    call: impl Future<Output = Result<T, BackendError>> + Send,
+) -> Result<T, BackendError> {
+    tokio::time::timeout_at(deadline, call).await.unwrap_or_else(|_| {
+        Err(BackendError::Unavailable { reason: format!("not done within {PATIENCE:?}"), after: None })
+    })
 }

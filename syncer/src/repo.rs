@@ -8,13 +8,13 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::plan::{Contact, FirstContact};
 
-type Result<T> = std::result::Result<T, sqlx::Error>;
+pub(crate) type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// What ingress knows of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Organization {
     pub(crate) currency: Currency,
-    pub(crate) team_id: Option<TeamId>,
+    pub(crate) closed: bool,
 }
 
 /// A row of `quota_targets`.
@@ -24,6 +24,9 @@ pub(crate) struct Target {
     pub(crate) quota: Decimal,
     pub(crate) version: i64,
     pub(crate) contact: Contact,
+    /// What the backend was last told, and the version it is from.
+    pub(crate) pushed: Option<(Decimal, i64)>,
+    pub(crate) raised_at: Option<Timestamp>,
     pub(crate) adoption: Option<Adoption>,
     pub(crate) team_id: Option<TeamId>,
 }
@@ -61,14 +64,13 @@ pub(crate) enum TeamLink {
 
 /// Looks an organization up.
 pub(crate) async fn organization(pool: &PgPool, organization: &OrganizationId) -> Result<Option<Organization>> {
-    let row: Option<(String, Option<String>)> = sqlx::query_as(
-        "SELECT currency, litellm_team_id FROM organization_balance_config WHERE c_organization_id = $1",
+    let row: Option<(String, bool)> = sqlx::query_as(
+        "SELECT currency, closed_at IS NOT NULL FROM organization_balance_config WHERE c_organization_id = $1",
     )
     .bind(organization.as_str())
     .fetch_optional(pool)
     .await?;
-    row.map(|(currency, team)| Ok(Organization { currency: currency_of(&currency)?, team_id: team_of(team) }))
-        .transpose()
+    row.map(|(currency, closed)| Ok(Organization { currency: currency_of(&currency)?, closed })).transpose()
 }
 
 /// Makes sure that an organization has a row, without changing one.
@@ -90,19 +92,28 @@ pub(crate) async fn introduce(
     Ok(())
 }
 
-/// Notes what the ledger says, if it is newer than what is known. Returns whether it was.
+/// What became of noting a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Raised {
+    /// It is the newest.
+    Newest,
+    /// This version was known before: the same one, or a newer one.
+    Known(i64),
+}
+
+/// Notes what the ledger says, if it is newer than what is known.
 pub(crate) async fn raise_target(
     pool: &PgPool,
     organization: &OrganizationId,
     quota: Money,
     version: i64,
     now: Timestamp,
-) -> Result<bool> {
+) -> Result<Raised> {
     let done = sqlx::query(
-        "INSERT INTO quota_targets (c_organization_id, currency, target_quota, target_version, updated_at)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO quota_targets (c_organization_id, currency, target_quota, target_version, raised_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $5)
          ON CONFLICT (c_organization_id) DO UPDATE SET
-             currency = EXCLUDED.currency, target_quota = EXCLUDED.target_quota,
+             currency = EXCLUDED.currency, target_quota = EXCLUDED.target_quota, raised_at = EXCLUDED.raised_at,
              target_version = EXCLUDED.target_version, updated_at = EXCLUDED.updated_at
          WHERE quota_targets.target_version < EXCLUDED.target_version",
     )
@@ -113,7 +124,12 @@ pub(crate) async fn raise_target(
     .bind(now)
     .execute(pool)
     .await?;
-    Ok(done.rows_affected() > 0)
+    if done.rows_affected() > 0 {
+        return Ok(Raised::Newest);
+    }
+    let sql = "SELECT target_version FROM quota_targets WHERE c_organization_id = $1";
+    let (known,) = sqlx::query_as(sql).bind(organization.as_str()).fetch_one(pool).await?;
+    Ok(Raised::Known(known))
 }
 
 /// Notes that the ledger booked an opening credit: from this version on the target covers what was adopted.
@@ -129,22 +145,34 @@ pub(crate) async fn note_opening(pool: &PgPool, organization: &OrganizationId, n
     Ok(())
 }
 
-type TargetRow =
-    (String, Decimal, i64, Option<String>, Option<Timestamp>, Option<Decimal>, Option<String>, bool, Option<String>);
+#[derive(sqlx::FromRow)]
+struct TargetRow {
+    currency: String,
+    target_quota: Decimal,
+    target_version: i64,
+    first_contact: Option<String>,
+    first_contact_at: Option<Timestamp>,
+    adopted_quota: Option<Decimal>,
+    adopted_correlation: Option<String>,
+    opening_seen: bool,
+    pushed_quota: Option<Decimal>,
+    pushed_version: Option<i64>,
+    raised_at: Option<Timestamp>,
+    litellm_team_id: Option<String>,
+}
 
 /// Reads an organization's row and locks it until the transaction ends.
 pub(crate) async fn lock(connection: &mut PgConnection, organization: &OrganizationId) -> Result<Target> {
-    let (currency, quota, version, first, first_at, adopted, correlation, opening_seen, team): TargetRow =
-        sqlx::query_as(
-            "SELECT currency, target_quota, target_version, first_contact, first_contact_at, adopted_quota,
-                adopted_correlation, opening_seen, litellm_team_id
+    let row: TargetRow = sqlx::query_as(
+        "SELECT currency, target_quota, target_version, first_contact, first_contact_at, adopted_quota, adopted_correlation,
+                opening_seen, pushed_quota, pushed_version, raised_at, litellm_team_id
          FROM quota_targets WHERE c_organization_id = $1 FOR UPDATE",
-        )
-        .bind(organization.as_str())
-        .fetch_one(connection)
-        .await?;
-    let currency = currency_of(&currency)?;
-    let adoption = match (adopted, correlation, first_at) {
+    )
+    .bind(organization.as_str())
+    .fetch_one(connection)
+    .await?;
+    let currency = currency_of(&row.currency)?;
+    let adoption = match (row.adopted_quota, row.adopted_correlation, row.first_contact_at) {
         (Some(quota), Some(correlation), Some(at)) => Some(Adoption {
             quota: Money::from_decimal(quota, currency).map_err(decode)?,
             correlation: EventId::parse(correlation).map_err(decode)?,
@@ -152,8 +180,16 @@ pub(crate) async fn lock(connection: &mut PgConnection, organization: &Organizat
         }),
         _ => None,
     };
-    let contact = Contact::of(first.as_deref().and_then(FirstContact::parse), opening_seen);
-    Ok(Target { currency, quota, version, contact, adoption, team_id: team_of(team) })
+    Ok(Target {
+        currency,
+        quota: row.target_quota,
+        version: row.target_version,
+        contact: Contact::of(row.first_contact.as_deref().and_then(FirstContact::parse), row.opening_seen),
+        pushed: row.pushed_quota.zip(row.pushed_version),
+        raised_at: row.raised_at,
+        adoption,
+        team_id: team_of(row.litellm_team_id),
+    })
 }
 
 /// Records that the backend had nothing to adopt.
@@ -301,15 +337,15 @@ async fn fill_in_team(connection: &mut PgConnection, organization: &Organization
     }
 }
 
-fn currency_of(text: &str) -> Result<Currency> {
+pub(crate) fn currency_of(text: &str) -> Result<Currency> {
     text.parse().map_err(|error: MoneyError| decode(error))
 }
 
 /// The column may hold what somebody typed in; what is no team id is treated as none.
-fn team_of(text: Option<String>) -> Option<TeamId> {
+pub(crate) fn team_of(text: Option<String>) -> Option<TeamId> {
     text.and_then(|text| TeamId::parse(text).ok())
 }
 
-fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+pub(crate) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(error))
 }

@@ -6,11 +6,11 @@ pub fn dead_letter_subject(service: &str, original: &str) -> String {
     format!("dead.{service}.{original}")
 }
 
-/// The headers of a dead letter. Its body is the original body, byte for byte.
+/// The headers of a dead letter. Its body is the original body, byte for byte, and so is its trace context.
 pub struct DeadLetterHeaders;
 
 impl DeadLetterHeaders {
-    /// A stable word: `malformed` or `exhausted`.
+    /// A stable word: `malformed`, `exhausted` or `max_deliveries`.
     pub const REASON: &'static str = "Bill-Reason";
     /// The error with its causes.
     pub const ERROR: &'static str = "Bill-Error";
@@ -24,6 +24,6 @@ impl DeadLetterHeaders {
     pub const ATTEMPTS: &'static str = "Bill-Attempts";
     /// The subject it had.
     pub const SUBJECT: &'static str = "Bill-Subject";
-    /// The `Nats-Msg-Id` it had.
+    /// The `Nats-Msg-Id` it had. A message that is brought back has it, too: its own id is the redrive's.
     pub const MESSAGE_ID: &'static str = "Bill-Msg-Id";
 }

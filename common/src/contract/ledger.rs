@@ -22,6 +22,14 @@ pub enum PostingKind {
     Refund,
     /// An open dispute
     Hold,
+    /// A dispute that was won: what was held is released
+    Release,
+    /// A dispute that was lost: what was held is gone
+    DisputeLost,
+    /// A refund that the bank sent back: it is as if it had not been
+    RefundFailed,
+    /// A charge that was given back before it was credited: it never will be
+    Void,
 }
 
 impl PostingKind {
@@ -34,6 +42,10 @@ impl PostingKind {
             Self::Adjustment => "adjustment",
             Self::Refund => "refund",
             Self::Hold => "hold",
+            Self::Release => "release",
+            Self::DisputeLost => "dispute_lost",
+            Self::RefundFailed => "refund_failed",
+            Self::Void => "void",
         }
     }
 }
@@ -71,7 +83,7 @@ pub struct LedgerReversedV1 {
     pub posting: PostingKind,
     /// The recharge that is reversed, if it is one
     pub recharge_id: Option<RechargeId>,
-    /// By how much the quota shrank; positive
+    /// By how much the quota shrank; not negative. For a lost dispute: what had been held, and is gone for good
     pub amount: Money,
     /// The quota after it
     pub quota: Money,

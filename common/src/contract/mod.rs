@@ -19,10 +19,14 @@ pub use envelope::{Event, Outgoing, Payload, kind_of, organization_of};
 pub use ledger::{LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, PostingKind};
 pub use quotas::{QuotaAdoptedV1, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1};
 pub use recharges::{
-    DeclineClass, RechargeActionRequiredV1, RechargeChargedV1, RechargeDeclinedV1, RechargeRefundFailedV1,
-    RechargeRefundedV1, RechargeSettledV1, RechargeSkippedV1, SkipReason, TriggerKind,
+    DeclineClass, DisputeStage, RechargeActionRequiredV1, RechargeChargedV1, RechargeDeclinedV1, RechargeDisputedV1,
+    RechargeRefundFailedV1, RechargeRefundedV1, RechargeSettledV1, RechargeSkippedV1, RefundCause, SkipReason,
+    TriggerKind,
 };
-pub use requests::{AdjustRequestedV1, RechargeRequestedV1, RefundRequestedV1, SyncRequestedV1};
+pub use requests::{
+    AdjustRequestedV1, EvaluateRequestedV1, RechargeRequestedV1, RecheckRequestedV1, ReconcileRequestedV1,
+    RefundRequestedV1, SyncRequestedV1,
+};
 pub use webhooks::{IgnoredWebhookV1, LimitExceededV1, LimitSource, LowBalanceHintV1, StripeEventV1};
 
 /// The subject token of an event whose organization is not known yet. No organization can have this id.
@@ -42,6 +46,8 @@ pub mod streams {
     pub const QUOTAS: &str = "QUOTAS";
     /// What could not be handled.
     pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
+    /// What the broker itself says of messages that it no longer delivers: the net under the consumer loop.
+    pub const ADVISORIES: &str = "ADVISORIES";
 
     /// The stream that holds a subject.
     #[must_use]
@@ -53,6 +59,7 @@ pub mod streams {
             "ledger" => LEDGER,
             "quotas" => QUOTAS,
             "dead" => DEAD_LETTERS,
+            "$JS" => ADVISORIES,
             _ => return None,
         })
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Payload;
-use crate::ids::TeamId;
+use crate::ids::{RechargeId, TeamId};
 use crate::money::Money;
 
 /// The backend enforces the ledger's quota.
@@ -52,7 +52,7 @@ impl Payload for QuotaAdoptedV1 {
     const SUMMARY: &'static str = "The backend already had a quota when it was first met; it is kept.";
 }
 
-/// The backend could not be brought to the ledger's quota.
+/// The backend could not be brought to the ledger's quota within `SYNC_DEADLINE`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaFailedV1 {
     /// Which backend
@@ -64,6 +64,9 @@ pub struct QuotaFailedV1 {
     pub ledger_version: i64,
     /// What the backend said
     pub reason: String,
+    /// The recharge whose credit it is about, if it is one
+    #[serde(default)]
+    pub recharge_id: Option<RechargeId>,
 }
 
 impl Payload for QuotaFailedV1 {

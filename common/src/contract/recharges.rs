@@ -65,6 +65,9 @@ pub struct RechargeChargedV1 {
     pub charge_id: Option<String>,
     /// When it was captured
     pub charged_at: Timestamp,
+    /// Until when the ledger may credit it (`CREDIT_DEADLINE`); after that it is given back instead. Absent in events from before 2026-11-23
+    #[serde(default)]
+    pub credit_by: Option<Timestamp>,
 }
 
 impl Payload for RechargeChargedV1 {
@@ -151,6 +154,9 @@ pub struct RechargeActionRequiredV1 {
     pub payment_intent_id: Option<String>,
     /// Where the customer confirms, when there is such a page
     pub confirmation_url: Option<String>,
+    /// Until when that works; nothing is charged after it
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Payload for RechargeActionRequiredV1 {
@@ -186,6 +192,10 @@ pub enum SkipReason {
     AmountTooSmall,
     /// More than can be charged at once
     AmountTooLarge,
+    /// Enough recharges in this minute, over all organizations
+    FleetBrake,
+    /// Nothing is left to give back
+    AlreadyRefunded,
     /// The event is recorded only
     NotActionable,
 }
@@ -206,6 +216,8 @@ impl SkipReason {
             Self::AmountLimitReached => "amount_limit_reached",
             Self::AmountTooSmall => "amount_too_small",
             Self::AmountTooLarge => "amount_too_large",
+            Self::FleetBrake => "fleet_brake",
+            Self::AlreadyRefunded => "already_refunded",
             Self::NotActionable => "not_actionable",
         }
     }
@@ -233,6 +245,46 @@ impl Payload for RechargeSkippedV1 {
     const SUMMARY: &'static str = "A trigger led to no charge.";
 }
 
+/// Why money goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundCause {
+    /// The ledger did not credit it in time
+    CreditOverdue,
+    /// The backend did not take the quota in time
+    SyncFailed,
+    /// A person asked
+    Requested,
+    /// Somebody refunded it at Stripe
+    Dashboard,
+    /// The payment failed after it had succeeded: the bank took the money back
+    PaymentFailed,
+}
+
+impl RefundCause {
+    /// Every cause.
+    pub const ALL: [Self; 5] =
+        [Self::CreditOverdue, Self::SyncFailed, Self::Requested, Self::Dashboard, Self::PaymentFailed];
+
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreditOverdue => "credit_overdue",
+            Self::SyncFailed => "sync_failed",
+            Self::Requested => "requested",
+            Self::Dashboard => "dashboard",
+            Self::PaymentFailed => "payment_failed",
+        }
+    }
+
+    /// The cause that a stored word names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
 /// Money went back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RechargeRefundedV1 {
@@ -244,10 +296,22 @@ pub struct RechargeRefundedV1 {
     pub amount: Money,
     /// What the customer got back
     pub total_refunded: Money,
-    /// Whether the ledger had credited the recharge, so that a reversal must follow
+    /// Whether the recharger knew that the ledger had credited the recharge; the ledger's own books decide
     pub was_credited: bool,
-    /// Why
+    /// Why, as a sentence
     pub reason: String,
+    /// Why, as a stable word. Absent in events from before 2026-11-23
+    #[serde(default)]
+    pub cause: Option<RefundCause>,
+    /// Whether nothing of the charge is left with us now: a charge that is not booked yet must then never be credited
+    #[serde(default)]
+    pub charge_fully_refunded: bool,
+    /// What was captured in total
+    #[serde(default)]
+    pub total_charge: Option<Money>,
+    /// What the processor kept of the charge, when known; it is not given back
+    #[serde(default)]
+    pub processor_fee: Option<Money>,
 }
 
 impl Payload for RechargeRefundedV1 {
@@ -268,6 +332,15 @@ pub struct RechargeRefundFailedV1 {
     pub reason: String,
     /// How often it was tried
     pub attempts: u32,
+    /// Stripe's refund, where one was made
+    #[serde(default)]
+    pub refund_id: Option<String>,
+    /// The quota that goes with it
+    #[serde(default)]
+    pub amount: Option<Money>,
+    /// Whether this refund had been told as done: the bank sent it back later, and the books must take it back
+    #[serde(default)]
+    pub was_refunded: bool,
 }
 
 impl Payload for RechargeRefundFailedV1 {
@@ -304,4 +377,58 @@ impl Payload for RechargeSettledV1 {
     const TYPE: &'static str = "bill.recharge.settled.v1";
     const PUBLISHER: &'static str = "recharger";
     const SUMMARY: &'static str = "A recharge has taken effect: charged, booked, and in force at the backend.";
+}
+
+/// How a dispute stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStage {
+    /// The bank took the money until it is decided
+    Opened,
+    /// The money came back
+    Won,
+    /// The money is gone
+    Lost,
+}
+
+impl DisputeStage {
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Won => "won",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The stage that a stored word names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Opened, Self::Won, Self::Lost].into_iter().find(|stage| stage.as_str() == word)
+    }
+}
+
+/// A customer disputes a charge at the bank, or that was decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RechargeDisputedV1 {
+    /// The recharge
+    pub recharge_id: RechargeId,
+    /// Stripe's dispute
+    pub dispute_id: String,
+    /// How it stands
+    pub stage: DisputeStage,
+    /// The quota that goes with what is disputed
+    pub amount: Money,
+    /// What is disputed of the charge
+    pub total: Money,
+    /// The bank's reason, such as `fraudulent`
+    pub reason: String,
+}
+
+impl Payload for RechargeDisputedV1 {
+    const KIND: &'static str = "recharges.disputed";
+    const TYPE: &'static str = "bill.recharge.disputed.v1";
+    const PUBLISHER: &'static str = "recharger";
+    const SUMMARY: &'static str = "A charge is disputed, or the dispute was decided.";
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Payload;
+use crate::clock::Timestamp;
 use crate::ids::{RechargeId, TeamId};
 use crate::money::Money;
 
@@ -75,4 +76,54 @@ impl Payload for SyncRequestedV1 {
     const TYPE: &'static str = "bill.request.sync.v1";
     const PUBLISHER: &'static str = "ingress";
     const SUMMARY: &'static str = "Somebody asked that the quota be pushed to the backend now.";
+}
+
+/// Look at an organization's balance now: its policy, its card or a pause changed, or somebody hinted that little is left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvaluateRequestedV1 {
+    /// Why, as a stable word: `policy_changed`, `card_changed`, `resumed`, `hint`
+    pub reason: String,
+    /// Who asked
+    pub requested_by: String,
+}
+
+impl Payload for EvaluateRequestedV1 {
+    const KIND: &'static str = "requests.evaluate";
+    const TYPE: &'static str = "bill.request.evaluate.v1";
+    const PUBLISHER: &'static str = "ingress";
+    const SUMMARY: &'static str = "Look at an organization's balance now.";
+}
+
+/// Read a recharge's payment at Stripe again: the customer came back from the bank's page, or a person asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecheckRequestedV1 {
+    /// Which recharge
+    pub recharge_id: RechargeId,
+    /// Who asked
+    pub requested_by: String,
+}
+
+impl Payload for RecheckRequestedV1 {
+    const KIND: &'static str = "requests.recheck";
+    const TYPE: &'static str = "bill.request.recheck.v1";
+    const PUBLISHER: &'static str = "ingress";
+    const SUMMARY: &'static str = "Read a recharge's payment at Stripe again.";
+}
+
+/// Compare all books: Stripe, the recharge records, the ledger, the quota backend. Each service compares its part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReconcileRequestedV1 {
+    /// The run that the findings belong to
+    pub run_id: String,
+    /// What happened at Stripe since then is compared; balances are compared whole
+    pub since: Timestamp,
+    /// Who asked; `schedule` for the hourly one
+    pub requested_by: String,
+}
+
+impl Payload for ReconcileRequestedV1 {
+    const KIND: &'static str = "requests.reconcile";
+    const TYPE: &'static str = "bill.request.reconcile.v1";
+    const PUBLISHER: &'static str = "ingress";
+    const SUMMARY: &'static str = "Compare Stripe, records, ledger and quota backend.";
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Payload;
 use crate::clock::Timestamp;
-use crate::ids::{OrganizationId, TeamId};
+use crate::ids::{OrganizationId, RechargeId, TeamId};
 
 /// Which of the two ways a limit-exceeded webhook came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +102,9 @@ pub struct StripeEventV1 {
     pub payment_intent_id: Option<String>,
     /// Its customer, if it has one
     pub customer_id: Option<String>,
+    /// The recharge that its metadata names, if any
+    #[serde(default)]
+    pub recharge_id: Option<RechargeId>,
 }
 
 impl Payload for StripeEventV1 {

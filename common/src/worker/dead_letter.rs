@@ -5,7 +5,7 @@ use async_nats::HeaderMap;
 
 use super::Delivery;
 use super::verdict::ParkReason;
-use crate::broker::{Broker, MESSAGE_ID, PublishError};
+use crate::broker::{Broker, Confirmed, MESSAGE_ID, PublishError, TRACEPARENT};
 use crate::contract::{DeadLetterHeaders, dead_letter_subject};
 
 /// Header values longer than this are cut: the whole error is in the log.
@@ -21,10 +21,10 @@ pub(super) async fn park(
     delivery: &Delivery,
     reason: ParkReason,
     error: &str,
-) -> Result<(), PublishError> {
+) -> Result<Confirmed, PublishError> {
     let headers = headers(service, delivery, reason, error);
     let subject = dead_letter_subject(service, &delivery.subject);
-    broker.publish_raw(&subject, headers, delivery.body.clone()).await.map(drop)
+    broker.publish_raw(&subject, headers, delivery.body.clone()).await
 }
 
 fn headers(service: &str, delivery: &Delivery, reason: ParkReason, error: &str) -> HeaderMap {
@@ -40,6 +40,9 @@ fn headers(service: &str, delivery: &Delivery, reason: ParkReason, error: &str) 
     put(DeadLetterHeaders::SUBJECT, &delivery.subject);
     if let Some(id) = &delivery.message_id {
         put(DeadLetterHeaders::MESSAGE_ID, id);
+    }
+    if let Some(traceparent) = &delivery.traceparent {
+        put(TRACEPARENT, traceparent);
     }
     headers
 }

@@ -9,9 +9,14 @@
 //! are relied on: both can be lost.
 //!
 //! A message that fails is brought again after a delay that the loop computes ([`verdict`]); one that can't be
-//! understood, or failed often enough, is parked first and dropped second (`dead_letter.rs`).
+//! understood, or failed often enough, is parked first and dropped second (`dead_letter.rs`). One that takes the process
+//! with it each time comes to neither; the broker gives it up after a number of deliveries and says so, and the loop
+//! parks it then (`net.rs`).
 
 mod dead_letter;
+mod delivery;
+mod metrics;
+mod net;
 mod verdict;
 
 use std::future::Future;
@@ -21,22 +26,21 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{AckKind, Message};
-use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use prometheus::{HistogramVec, IntCounterVec, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+pub use delivery::Delivery;
 pub use verdict::{ParkReason, RetryPolicy, Verdict, verdict};
 
-use crate::broker::{Broker, Definitions, MESSAGE_ID, TRACEPARENT};
-use crate::contract::{Event, Outgoing, Payload, kind_of, organization_of};
+use crate::broker::{Broker, Definitions};
+use crate::contract::{Outgoing, organization_of, streams};
 use crate::failure::Failure;
 use crate::parts::Parts;
 use crate::shutdown::Shutdown;
-use crate::telemetry;
+use metrics::Metrics;
 
 /// How long one request for messages waits for them: short, because a shutdown waits for it, too, and because a broker
 /// that was restarted has forgotten it. Heartbeats would show that sooner, but the client (async-nats 0.51) misses what
@@ -47,92 +51,11 @@ const SLACK: Duration = Duration::from_millis(500);
 /// The pause before a lost consumer is looked for again.
 const REBIND: Duration = Duration::from_millis(300);
 
-/// One delivery of a message.
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// The subject it was published on.
-    pub subject: String,
-    /// The message, byte for byte.
-    pub body: Bytes,
-    /// The stream it is from.
-    pub stream: String,
-    /// Its sequence in that stream.
-    pub sequence: u64,
-    /// How often it was delivered, this time included.
-    pub attempt: u32,
-    /// Its `Nats-Msg-Id`.
-    pub message_id: Option<String>,
-    /// Its trace context.
-    pub traceparent: Option<String>,
-}
-
-impl Delivery {
-    /// The subject without the organization, such as `recharges.charged`.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        kind_of(&self.subject)
-    }
-
-    /// The event that it carries.
-    ///
-    /// # Errors
-    /// [`Failure::Malformed`] when it is another.
-    pub fn decode<T: Payload>(&self) -> Result<Event<T>, Failure> {
-        Event::decode(&self.body)
-    }
-
-    fn of(message: &Message) -> Result<Self, async_nats::Error> {
-        let info = message.info()?;
-        let header =
-            |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|value| value.as_str().to_owned());
-        Ok(Self {
-            subject: message.subject.to_string(),
-            body: message.payload.clone(),
-            stream: info.stream.to_owned(),
-            sequence: info.stream_sequence,
-            attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX),
-            message_id: header(MESSAGE_ID),
-            traceparent: header(TRACEPARENT),
-        })
-    }
-
-    /// Where in its window this delivery's delay falls: spread over messages, the same for a repeat.
-    fn spread(&self) -> u32 {
-        let mixed = self.sequence.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(self.attempt % 64);
-        u32::try_from(mixed % 1000).unwrap_or_default()
-    }
-}
-
 /// What a service does with a message.
 pub trait Handler: Send + Sync + 'static {
     /// Handles one message: commits its effects and returns what follows. It is called again with the same message
     /// after any crash, so both must come out the same: effects are keyed by the message, follow-ups by their cause.
     fn handle(&self, delivery: &Delivery) -> impl Future<Output = Result<Vec<Outgoing>, Failure>> + Send;
-}
-
-#[derive(Clone)]
-struct Metrics {
-    messages: IntCounterVec,
-    seconds: HistogramVec,
-    redeliveries: IntCounterVec,
-    parked: IntCounterVec,
-}
-
-impl Metrics {
-    fn new(registry: &Registry) -> Self {
-        let counter = |name, help, labels: &[&str]| telemetry::counter_vec(registry, name, help, labels);
-        Self {
-            messages: counter("bill_messages_total", "Messages handled, by stream and result.", &["stream", "result"]),
-            seconds: telemetry::seconds_vec(
-                registry,
-                "bill_message_seconds",
-                "How long handling a message takes.",
-                &["stream"],
-            ),
-            redeliveries: counter("bill_redeliveries_total", "Messages that were delivered again.", &["stream"]),
-            parked: counter("bill_dead_letters_total", "Messages that were parked, by reason.", &["stream", "reason"]),
-        }
-    }
 }
 
 struct Loop<H> {
@@ -259,7 +182,7 @@ async fn give_back(message: &Message) {
 }
 
 async fn process<H: Handler>(shared: Arc<Loop<H>>, message: Message, ack_wait: Duration, permit: OwnedSemaphorePermit) {
-    match Delivery::of(&message) {
+    match Delivery::of(shared.service, &message) {
         Ok(delivery) => {
             let organization = organization_of(&delivery.subject).map(String::from).unwrap_or_default();
             let span = tracing::info_span!(
@@ -268,6 +191,7 @@ async fn process<H: Handler>(shared: Arc<Loop<H>>, message: Message, ack_wait: D
                 sequence = delivery.sequence,
                 attempt = delivery.attempt,
                 c_organization_id = organization,
+                redriven = delivery.subject != message.subject.as_str(),
                 event_id = delivery.message_id.as_deref().unwrap_or_default(),
             );
             shared.process(&message, &delivery, ack_wait).instrument(span).await;
@@ -286,12 +210,21 @@ impl<H: Handler> Loop<H> {
             self.metrics.redeliveries.with_label_values(&stream).inc();
         }
         let timer = self.metrics.seconds.with_label_values(&stream).start_timer();
-        let outcome = keeping_alive(message, ack_wait, self.handle_and_publish(delivery)).await;
+        let outcome = keeping_alive(message, ack_wait, self.work_on(delivery)).await;
         timer.observe_duration();
         let verdict = verdict(outcome.as_ref().map(drop), delivery.attempt, self.policy, delivery.spread());
         self.log(&outcome, verdict);
         let result = self.carry_out(message, delivery, &outcome, verdict).await;
         self.metrics.messages.with_label_values(&[delivery.stream.as_str(), result]).inc();
+    }
+
+    /// What the broker says of the service's own consumers is the loop's business, and the rest the handler's. Told by
+    /// the subject: one of the former may be brought back, too.
+    async fn work_on(&self, delivery: &Delivery) -> Result<(), Failure> {
+        if streams::of(&delivery.subject) == Some(streams::ADVISORIES) {
+            return self.park_given_up(delivery).await;
+        }
+        self.handle_and_publish(delivery).await
     }
 
     /// Effects first, then what follows from them, each confirmed.
@@ -333,7 +266,7 @@ impl<H: Handler> Loop<H> {
             Verdict::Park(reason) => {
                 let error = outcome.as_ref().err().map(|failure| format!("{failure:#}")).unwrap_or_default();
                 match dead_letter::park(&self.broker, self.service, delivery, reason, &error).await {
-                    Ok(()) => {
+                    Ok(_) => {
                         self.metrics.parked.with_label_values(&[delivery.stream.as_str(), reason.as_str()]).inc();
                         (self.terminate(message, reason).await, "parked")
                     }

@@ -22,6 +22,8 @@ pub enum ParkReason {
     Malformed,
     /// It was tried often enough.
     Exhausted,
+    /// The broker delivered it so often, and never got an answer, that it gave up: as when it kills who handles it.
+    MaxDeliveries,
 }
 
 impl ParkReason {
@@ -31,6 +33,7 @@ impl ParkReason {
         match self {
             Self::Malformed => "malformed",
             Self::Exhausted => "exhausted",
+            Self::MaxDeliveries => "max_deliveries",
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use common::broker::Definitions;
 use common::contract::streams;
 use tokio::task::block_in_place;
 
-use crate::rig::{Rig, SERVICE, server};
+use crate::rig::{Rig, SERVICE, Settings, server};
 
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -53,6 +54,45 @@ async fn a_broker_that_does_not_answer_is_not_taken_for_an_empty_one() {
     block_in_place(|| rig.server.pause().unwrap());
     let drift = rig.definitions.drift(&rig.jetstream).await;
     assert!(drift.is_err(), "{drift:?}");
+}
+
+/// As the definitions were before dead letters could be brought back.
+fn without_redrive_and_net(definitions: &Definitions) -> Definitions {
+    let mut before = definitions.clone();
+    before.streams.retain(|stream| stream.name != streams::ADVISORIES);
+    before.consumers.retain(|consumer| consumer.stream != streams::ADVISORIES);
+    for consumer in &mut before.consumers {
+        consumer.config.filter_subjects.retain(|subject| !subject.contains(".redrive."));
+    }
+    before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_without_redrive_is_upgraded_in_place() {
+    let rig = Rig::without_streams(ACK_WAIT).await;
+    let before = without_redrive_and_net(&rig.definitions);
+    before.apply(&rig.jetstream).await.unwrap();
+    let jetstream = rig.jetstream.clone();
+    let publish = async |subject: &'static str| {
+        jetstream.publish(subject, "".into()).await.unwrap().await.unwrap();
+    };
+    publish("requests.adjust.acme").await;
+    let worker = rig.worker(Settings::default(), |_| async { Ok(Vec::new()) }).await;
+    rig.until_nothing_is_open_on(streams::REQUESTS).await;
+    worker.end().await;
+
+    let drift = rig.apply().await;
+    let has = |words: [&str; 2]| drift.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(has(["stream ADVISORIES", "missing"]), "{drift:?}");
+    assert!(has(["consumer ledger on REQUESTS", "requests.redrive.ledger.>"]), "{drift:?}");
+    assert_eq!(drift.len(), 1 + 3 + 3, "{drift:?}");
+    assert_eq!(rig.definitions.drift(&rig.jetstream).await.unwrap(), Vec::<String>::new());
+
+    let upgraded = rig.consumer_of(SERVICE, streams::REQUESTS).await.unwrap();
+    assert_eq!(upgraded.delivered.stream_sequence, 1, "it goes on where it was");
+    publish("requests.redrive.ledger.recharges.charged.acme").await;
+    let upgraded = rig.consumer_of(SERVICE, streams::REQUESTS).await.unwrap();
+    assert_eq!(upgraded.num_pending, 1);
 }
 
 fn setup(url: &str, arguments: &[&str]) -> Output {

@@ -15,10 +15,6 @@ fn header<'a>(message: &'a StreamMessage, name: &str) -> &'a str {
     message.headers.get(name).map_or("", |value| value.as_str())
 }
 
-async fn until_dead_letters(rig: &Rig, count: u64) {
-    eventually("the dead letter", || async { rig.count(streams::DEAD_LETTERS).await == Some(count) }).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_understood_is_parked_at_once_and_never_comes_again() {
     let rig = Rig::start().await;
@@ -35,7 +31,7 @@ async fn what_can_not_be_understood_is_parked_at_once_and_never_comes_again() {
         .await;
     let body = b"\x00\xff not json \r\n\xc3\x28";
     let sequence = rig.send_body("acme", body).await;
-    until_dead_letters(&rig, 1).await;
+    rig.until_dead_letters(1).await;
     rig.until_nothing_is_open().await;
 
     let dead = rig.message(streams::DEAD_LETTERS, 1).await;
@@ -85,7 +81,7 @@ async fn what_failed_often_enough_is_parked() {
         })
         .await;
     rig.send("acme").await;
-    until_dead_letters(&rig, 1).await;
+    rig.until_dead_letters(1).await;
     rig.until_nothing_is_open().await;
 
     let dead = rig.message(streams::DEAD_LETTERS, 1).await;
@@ -117,7 +113,7 @@ async fn what_can_not_be_parked_is_kept() {
     assert_eq!(rig.consumer().await.unwrap().num_ack_pending, 1);
 
     rig.apply().await;
-    until_dead_letters(&rig, 1).await;
+    rig.until_dead_letters(1).await;
     rig.until_nothing_is_open().await;
     assert_eq!(rig.count(streams::DEAD_LETTERS).await, Some(1));
     worker.end().await;
@@ -134,7 +130,7 @@ async fn an_error_of_any_text_can_be_parked() {
         })
         .await;
     rig.send("acme").await;
-    until_dead_letters(&rig, 1).await;
+    rig.until_dead_letters(1).await;
     rig.until_nothing_is_open().await;
 
     let dead = rig.message(streams::DEAD_LETTERS, 1).await;

@@ -14,6 +14,7 @@ use common::broker::{Broker, Definitions, MESSAGE_ID};
 use common::clock::SystemClock;
 use common::config::{Base, Secret};
 use common::contract::{Outgoing, organization_of, streams};
+use common::dead_letters::DeadLetters;
 use common::failure::Failure;
 use common::health::Health;
 use common::ids::EventId;
@@ -122,8 +123,12 @@ impl Rig {
 
     /// The service's consumer of the inputs, if the broker answers.
     pub(crate) async fn consumer(&self) -> Option<consumer::Info> {
-        let consumer =
-            self.jetstream.get_consumer_from_stream::<pull::Config, _, _>(SERVICE, streams::RECHARGES).await.ok()?;
+        self.consumer_of(SERVICE, streams::RECHARGES).await
+    }
+
+    /// A service's consumer on a stream, if the broker answers.
+    pub(crate) async fn consumer_of(&self, service: &str, stream: &str) -> Option<consumer::Info> {
+        let consumer = self.jetstream.get_consumer_from_stream::<pull::Config, _, _>(service, stream).await.ok()?;
         Some(consumer.cached_info().clone())
     }
 
@@ -138,13 +143,23 @@ impl Rig {
 
     /// Waits until every input was delivered and is acknowledged or terminated.
     pub(crate) async fn until_nothing_is_open(&self) {
-        eventually("every input is acknowledged or terminated", || async {
-            let Some(info) = self.consumer().await else { return false };
+        self.until_nothing_is_open_on(streams::RECHARGES).await;
+    }
+
+    /// The same of what the service reads from another stream.
+    pub(crate) async fn until_nothing_is_open_on(&self, stream: &str) {
+        eventually("everything is acknowledged or terminated", || async {
+            let Some(info) = self.consumer_of(SERVICE, stream).await else { return false };
             info.num_pending == 0
                 && info.num_ack_pending == 0
                 && info.ack_floor.stream_sequence == info.delivered.stream_sequence
         })
         .await;
+    }
+
+    /// Waits until so many dead letters are stored.
+    pub(crate) async fn until_dead_letters(&self, count: u64) {
+        eventually("the dead letter", || async { self.count(streams::DEAD_LETTERS).await == Some(count) }).await;
     }
 
     /// Listens to everything that passes over the broker.
@@ -162,8 +177,26 @@ impl Rig {
         tap
     }
 
-    /// Starts a worker with this handler.
+    /// The dead letters, over a connection of their own.
+    pub(crate) async fn dead_letters(&self) -> DeadLetters {
+        let url = Secret::new(self.server.url());
+        let health = Health::new("ingress", SystemClock::shared());
+        let broker = Broker::connect(&url, "ingress", health).await.unwrap();
+        eventually("connected", || async { broker.is_connected() }).await;
+        DeadLetters::new(broker)
+    }
+
+    /// Starts a worker of [`SERVICE`] with this handler.
     pub(crate) async fn worker<F, R>(&self, settings: Settings, handler: F) -> Worker
+    where
+        F: Fn(Delivery) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<Outgoing>, Failure>> + Send + 'static,
+    {
+        self.worker_of(SERVICE, settings, handler).await
+    }
+
+    /// Starts a worker of that service with this handler.
+    pub(crate) async fn worker_of<F, R>(&self, service: &'static str, settings: Settings, handler: F) -> Worker
     where
         F: Fn(Delivery) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Vec<Outgoing>, Failure>> + Send + 'static,
@@ -172,9 +205,9 @@ impl Rig {
         // The loop itself uses no database.
         let nowhere = Secret::new("postgres://nobody:nothing@nowhere.invalid/none");
         let clock = SystemClock::shared();
-        let health = Health::new(SERVICE, clock.clone());
+        let health = Health::new(service, clock.clone());
         let parts = Parts {
-            service: SERVICE,
+            service,
             base: Base {
                 nats_url: url.clone(),
                 database_url: nowhere.clone(),
@@ -185,9 +218,9 @@ impl Rig {
             },
             clock,
             health: health.clone(),
-            registry: telemetry::registry(SERVICE),
-            pool: db::pool(&nowhere, SERVICE, 1).unwrap(),
-            broker: Broker::connect(&url, SERVICE, health).await.unwrap(),
+            registry: telemetry::registry(service),
+            pool: db::pool(&nowhere, service, 1).unwrap(),
+            broker: Broker::connect(&url, service, health).await.unwrap(),
         };
         let shutdown = Shutdown::new();
         let running = tokio::spawn({
@@ -277,6 +310,11 @@ impl Journal {
 
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap().len()
+    }
+
+    /// The last delivery.
+    pub(crate) fn last(&self) -> Option<Delivery> {
+        self.0.lock().unwrap().last().map(|(delivery, _)| delivery.clone())
     }
 
     /// How often each message was delivered, by its id.

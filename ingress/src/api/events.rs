@@ -4,9 +4,9 @@ use common::ids::{EventId, RechargeId};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::events;
+use crate::events::{self, Dispute, Refund};
 use crate::http::{Answer, Problem};
-use crate::outcome::{Accepted, Outcome};
+use crate::outcome::{Accepted, Outcome, refund_answer};
 
 /// `GET /api/events/:id`
 pub(crate) async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
@@ -29,8 +29,15 @@ async fn look(app: &App, id: &EventId) -> sqlx::Result<Option<Value>> {
     if !app.directory.database_is_up() {
         return Err(sqlx::Error::PoolTimedOut);
     }
+    if let Some(refund) = events::repo::requested_refund(&app.pool, id).await? {
+        let mut status = refund.to_status(id);
+        if let Some(outcome) = refund.outcome() {
+            status["outcome"] = refund_answer(id, &outcome).body;
+        }
+        return Ok(Some(status));
+    }
     if let Some(recorded) = events::repo::find(&app.pool, id).await? {
-        return Ok(Some(recorded.to_status()));
+        return Ok(Some(recorded.to_status(id, &app.links)));
     }
     let synced = events::repo::sync(&app.pool, id).await?;
     Ok(synced.map(|synced| synced.to_status(id)))
@@ -45,6 +52,7 @@ fn remembered(id: &EventId, accepted: &Accepted) -> Value {
         Some(Outcome::ActionRequired { .. }) => "action_required",
         Some(Outcome::Skipped { .. }) => "skipped",
         Some(Outcome::Refunded { .. }) => "refunded",
+        Some(Outcome::RefundFailed { .. }) => "refund_failed",
         Some(Outcome::Synced { .. }) => "synced",
         Some(Outcome::SyncFailed { .. }) => "failed",
     };
@@ -62,5 +70,10 @@ pub(crate) async fn recharge(app: &App, id: &str) -> Result<Answer, Problem> {
     let unknown = || Problem::not_found("unknown_recharge", "There is no such recharge").and("recharge_id", id);
     let id: RechargeId = id.parse().map_err(|_| unknown())?;
     let recharge = events::repo::recharge(&app.pool, id).await?.ok_or_else(unknown)?;
-    Ok(Answer::ok(recharge.to_chain()))
+    let refunds = events::repo::refunds(&app.pool, id).await?;
+    let disputes = events::repo::disputes(&app.pool, id).await?;
+    let mut chain = recharge.to_chain(&app.links);
+    chain["refunds"] = refunds.iter().map(Refund::to_json).collect();
+    chain["disputes"] = disputes.iter().map(Dispute::to_json).collect();
+    Ok(Answer::ok(chain))
 }

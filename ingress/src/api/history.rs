@@ -23,7 +23,7 @@ pub(crate) async fn recharges(app: &App, request: &Request, id: &str) -> Result<
     known(app, &id).await?;
     let rows = repo::recharges(&app.pool, &id, before, limit + 1).await?;
     let cursor = |last: &Recharge| Some(write_cursor(last.created_at?, &last.recharge_id));
-    Ok(page(&rows, limit, Recharge::to_json, cursor))
+    Ok(page(&rows, limit, |recharge| recharge.to_json(&app.links), cursor))
 }
 
 /// `GET /api/organizations/:id/webhook-events?limit=&before=`
@@ -44,7 +44,12 @@ pub(crate) async fn events(app: &App, request: &Request, id: &str) -> Result<Ans
 }
 
 /// One page; there was asked for one row more, to know whether another follows.
-fn page<T>(rows: &[T], limit: i64, show: impl Fn(&T) -> Value, cursor: impl Fn(&T) -> Option<String>) -> Answer {
+pub(super) fn page<T>(
+    rows: &[T],
+    limit: i64,
+    show: impl Fn(&T) -> Value,
+    cursor: impl Fn(&T) -> Option<String>,
+) -> Answer {
     let size = usize::try_from(limit).unwrap_or_default().min(rows.len());
     let (page, more) = rows.split_at(size);
     let next = page.last().filter(|_| !more.is_empty()).and_then(cursor);
@@ -52,18 +57,18 @@ fn page<T>(rows: &[T], limit: i64, show: impl Fn(&T) -> Value, cursor: impl Fn(&
 }
 
 /// A place in the list: the row's time and id, so that new rows at the top do not shift what follows.
-fn write_cursor(at: Timestamp, id: &impl std::fmt::Display) -> String {
+pub(super) fn write_cursor(at: Timestamp, id: &impl std::fmt::Display) -> String {
     format!("{}_{id}", at.timestamp_micros())
 }
 
-fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
+pub(super) fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
     let (at, id) = text.split_once('_').ok_or_else(wrong_cursor)?;
     let at = at.parse().ok().and_then(Timestamp::from_timestamp_micros).ok_or_else(wrong_cursor)?;
     // What a database takes: its calendar is longer than ours, but no text there has U+0000.
     if id.contains('\0') { Err(wrong_cursor()) } else { Ok((at, id)) }
 }
 
-fn wrong_cursor() -> Problem {
+pub(super) fn wrong_cursor() -> Problem {
     Problem::bad_request("invalid_query", "before must be a next_cursor of an earlier page")
 }
 

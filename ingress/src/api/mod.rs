@@ -2,11 +2,15 @@
 
 pub(crate) mod auth;
 pub(crate) mod balance;
+pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod history;
+mod idempotency;
 pub(crate) mod organizations;
 pub(crate) mod payment_method;
 pub(crate) mod recharge;
+pub(crate) mod reconciliations;
+pub(crate) mod refund;
 mod repo;
 pub(crate) mod sync;
 

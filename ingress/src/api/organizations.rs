@@ -6,6 +6,7 @@ use warp::http::StatusCode;
 use super::auth::Caller;
 use super::{organization_id, page_size, unknown_organization};
 use crate::app::App;
+use crate::evaluate;
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::repo::{self, AuditEntry, Taken};
 use crate::organizations::{Change, NewOrganization, Organization};
@@ -119,7 +120,19 @@ pub(crate) async fn update(
     transaction.commit().await?;
     refresh(app, &after).await;
     tracing::info!(c_organization_id = %id, actor = caller.name, "organization {id} was changed");
+    if let Some(reason) = worth_a_look(&before, &after, change.resume) {
+        evaluate::request_fresh(app, &id, reason, &caller.name).await;
+    }
     Ok(after)
+}
+
+/// Whether the balance is to be looked at because of a change. Where nothing is recharged by itself there is nothing to see.
+fn worth_a_look(before: &Organization, after: &Organization, resume: bool) -> Option<&'static str> {
+    match resume {
+        _ if !after.policy.auto_recharge_enabled => None,
+        true => Some(evaluate::RESUMED),
+        false => (before.policy != after.policy).then_some(evaluate::POLICY_CHANGED),
+    }
 }
 
 /// This replica knows the change at once; the others hear of it from the database. If it fails, so does this one.

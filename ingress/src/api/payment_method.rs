@@ -10,6 +10,7 @@ use super::auth::Caller;
 use super::organizations::refresh;
 use super::{organization_id, unknown_organization};
 use crate::app::App;
+use crate::evaluate;
 use crate::fields::{self, FieldProblem, Fields};
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::repo::{self, AuditEntry};
@@ -118,7 +119,12 @@ async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<Str
 
 async fn store(app: &App, id: &OrganizationId, card: &Card, caller: &Caller) -> Result<Organization, Problem> {
     let now = app.clock.now();
-    let saved = SavedCard { id: card.id.clone(), brand: card.brand.clone(), last4: card.last4.clone() };
+    let saved = SavedCard {
+        id: card.id.clone(),
+        brand: card.brand.clone(),
+        last4: card.last4.clone(),
+        fingerprint: card.fingerprint.clone(),
+    };
     let mut transaction = app.pool.begin().await?;
     let before = repo::find_to_change(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
     repo::set_card(&mut transaction, id, &saved, now).await?;
@@ -136,6 +142,7 @@ async fn store(app: &App, id: &OrganizationId, card: &Card, caller: &Caller) -> 
     transaction.commit().await?;
     refresh(app, &after).await;
     tracing::info!(c_organization_id = %id, actor = caller.name, "organization {id} has a new card");
+    evaluate::request_fresh(app, id, evaluate::CARD_CHANGED, &caller.name).await;
     Ok(after)
 }
 

@@ -4,7 +4,7 @@ use common::clock::Timestamp;
 use common::ids::{EventId, OrganizationId};
 use common::money::Currency;
 use rust_decimal::Decimal;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgPool};
 
 use crate::organizations::Organization;
 
@@ -28,6 +28,14 @@ pub(super) async fn record_request(
     .bind(now)
     .fetch_one(connection)
     .await
+}
+
+/// What an event id stands for, if that was recorded.
+pub(super) async fn recorded_request(pool: &PgPool, event_id: &EventId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT asked FROM api_requests WHERE event_id = $1")
+        .bind(event_id.as_str())
+        .fetch_optional(pool)
+        .await
 }
 
 /// The ledger's quota in minor units, and its version.

@@ -52,8 +52,6 @@ pub(super) async fn set_up(app: &App, mut request: Request, caller: &Caller) -> 
     body.entry("auto_recharge_enabled").or_insert(json!(true));
     let new = NewOrganization::read(&body, false).map_err(|problems| Problem::fields(&problems))?;
     let (organization, created) = create_or_change(app, &new, &body, caller).await?;
-    let card = Wanted { payment_method_id: wish.payment_method.clone(), set_as_default: true };
-    let (customer, card) = payment_method::attach(app, &id, &card, caller).await?;
     let quota = wish.initial_quota.unwrap_or(organization.policy.target_balance);
     let at_kms = kms::backend(app)?.create(&kms::account(&id), quota).await.map_err(|error| kms::refused(&error))?;
     let known = crate::api::known(app, &id).await?;
@@ -62,6 +60,9 @@ pub(super) async fn set_up(app: &App, mut request: Request, caller: &Caller) -> 
         Some(outcome) => sync_answer(&reached.id, outcome, known.currency),
         None => app.accepted(&reached.id, &request),
     };
+    // Last: a new card has the balance looked at, and there is none before the quota is known.
+    let card = Wanted { payment_method_id: wish.payment_method.clone(), set_as_default: true };
+    let (customer, card) = payment_method::attach(app, &id, &card, caller).await?;
     Ok(Answer::ok(json!({
         "success": true,
         "created": created,

@@ -1,11 +1,14 @@
-//! Reads `webhook_events` and `recharge_records`, which the recharger writes, and `quota_syncs`, which the syncer does.
+//! Reads `webhook_events`, `recharge_records`, `refunds` and `disputes`, which the recharger writes, and `quota_syncs`, which the syncer does.
 
 use common::clock::Timestamp;
 use common::ids::{EventId, OrganizationId, RechargeId};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{EventRow, Recharge, Recorded, Synced};
+use super::{Dispute, EventRow, Recharge, Recorded, Refund, Synced};
+
+/// How often the bank may send a refund back before its newest attempt is not found by its request any more.
+const MOST_ATTEMPTS: u32 = 20;
 
 /// What was decided about an event, and the recharge that it led to.
 pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Recorded>> {
@@ -23,7 +26,8 @@ pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Rec
         "SELECT recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
-                created_at, charged_at, credited_at, settled_at, ended_at
+                created_at, charged_at, credited_at, settled_at, ended_at, confirm_by, undo_cause, undo_reason,
+                refunded_amount, refunded_total
            FROM recharge_records WHERE trigger_event_id = $1",
     )
     .bind(id.as_str())
@@ -38,11 +42,51 @@ pub(crate) async fn recharge(pool: &PgPool, id: RechargeId) -> sqlx::Result<Opti
         "SELECT recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
-                created_at, charged_at, credited_at, settled_at, ended_at
+                created_at, charged_at, credited_at, settled_at, ended_at, confirm_by, undo_cause, undo_reason,
+                refunded_amount, refunded_total
            FROM recharge_records WHERE recharge_id = $1",
     )
     .bind(id.0)
     .fetch_optional(pool)
+    .await
+}
+
+/// What of a recharge went back, or is to go back, in the order in which it was asked for.
+pub(crate) async fn refunds(pool: &PgPool, recharge: RechargeId) -> sqlx::Result<Vec<Refund>> {
+    sqlx::query_as(
+        "SELECT refund_key, recharge_id, c_organization_id, cause, reason, requested_by, currency, amount, total, status,
+                stripe_refund_id, tries, last_error, was_refunded, created_at, ended_at
+           FROM refunds WHERE recharge_id = $1 ORDER BY created_at, refund_key",
+    )
+    .bind(recharge.0)
+    .fetch_all(pool)
+    .await
+}
+
+/// The refund that a request asked for; its last attempt, where the bank sent the money back before.
+pub(crate) async fn requested_refund(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Refund>> {
+    let first = format!("request:{id}");
+    let keys: Vec<String> =
+        (2..=MOST_ATTEMPTS).map(|attempt| format!("{first}~{attempt}")).chain([first.clone()]).collect();
+    sqlx::query_as(
+        "SELECT refund_key, recharge_id, c_organization_id, cause, reason, requested_by, currency, amount, total, status,
+                stripe_refund_id, tries, last_error, was_refunded, created_at, ended_at
+           FROM refunds WHERE refund_key = ANY($1)
+          ORDER BY created_at DESC, refund_key DESC LIMIT 1",
+    )
+    .bind(keys)
+    .fetch_optional(pool)
+    .await
+}
+
+/// What is, or was, disputed of a recharge.
+pub(crate) async fn disputes(pool: &PgPool, recharge: RechargeId) -> sqlx::Result<Vec<Dispute>> {
+    sqlx::query_as(
+        "SELECT dispute_id, currency, amount, total, stage, reason, opened_at, closed_at
+           FROM disputes WHERE recharge_id = $1 ORDER BY opened_at, dispute_id",
+    )
+    .bind(recharge.0)
+    .fetch_all(pool)
     .await
 }
 
@@ -58,7 +102,8 @@ pub(crate) async fn recharges(
         "SELECT recharge_id, c_organization_id, amount, fee, total_charge, currency, status, triggered_by,
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
-                created_at, charged_at, credited_at, settled_at, ended_at
+                created_at, charged_at, credited_at, settled_at, ended_at, confirm_by, undo_cause, undo_reason,
+                refunded_amount, refunded_total
            FROM recharge_records
           WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, recharge_id) < ($2, $3))
           ORDER BY created_at DESC, recharge_id DESC LIMIT $4",

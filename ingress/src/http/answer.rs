@@ -1,4 +1,4 @@
-//! What is answered: always JSON, and every error with a sentence and a stable word.
+//! What is answered: JSON, and every error with a sentence and a stable word; to a customer's browser, a page.
 
 use serde_json::{Value, json};
 use warp::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,21 +8,27 @@ use warp::reply::Response;
 
 use crate::fields::FieldProblem;
 
-/// An answer with a JSON body.
+/// An answer with a JSON body, or for a browser with a page.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
+    page: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body, headers: Vec::new() }
+        Self { status, body, page: None, headers: Vec::new() }
     }
 
     pub(crate) fn ok(body: Value) -> Self {
         Self::new(StatusCode::OK, body)
+    }
+
+    /// An HTML page.
+    pub(crate) fn page(status: StatusCode, html: String) -> Self {
+        Self { status, body: Value::Null, page: Some(html), headers: Vec::new() }
     }
 
     /// Adds a header; a value that no header can have is left out.
@@ -32,10 +38,14 @@ impl Answer {
     }
 
     pub(crate) fn into_response(self) -> Response {
-        let mut response = Response::new(Bytes::from(self.body.to_string()).into());
+        let (content_type, text) = match self.page {
+            Some(html) => ("text/html; charset=utf-8", html),
+            None => ("application/json", self.body.to_string()),
+        };
+        let mut response = Response::new(Bytes::from(text).into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.extend(self.headers);
         response
     }

@@ -84,10 +84,20 @@ impl Request {
     /// Reads the body as a JSON object.
     pub(crate) async fn object(&mut self) -> Result<Map<String, Value>, Problem> {
         let body = self.bytes().await?;
+        self.as_object(&body)
+    }
+
+    /// As [`Self::object`]; no body at all is an object without fields.
+    pub(crate) async fn object_or_nothing(&mut self) -> Result<Map<String, Value>, Problem> {
+        let body = self.bytes().await?;
+        if body.is_empty() { Ok(Map::new()) } else { self.as_object(&body) }
+    }
+
+    fn as_object(&self, body: &Bytes) -> Result<Map<String, Value>, Problem> {
         if !self.says_json() {
             return Err(Problem::media_type());
         }
-        match serde_json::from_slice(&body).map_err(|error| Problem::not_json(&error))? {
+        match serde_json::from_slice(body).map_err(|error| Problem::not_json(&error))? {
             Value::Object(object) => Ok(object),
             _ => {
                 Err(Problem::fields(&[FieldProblem { field: String::new(), problem: "must be an object".to_owned() }]))

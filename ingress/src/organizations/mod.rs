@@ -9,7 +9,7 @@ use common::money::{Currency, Money};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-pub(crate) use policy::{Change, NewOrganization, Policy, charge_amount};
+pub(crate) use policy::{Change, NewOrganization, Policy, charge_amount, positive_amount};
 
 /// An organization as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub(crate) struct SavedCard {
     pub(crate) id: String,
     pub(crate) brand: Option<String>,
     pub(crate) last4: Option<String>,
+    /// The same for the same card, whoever saved it.
+    pub(crate) fingerprint: Option<String>,
 }
 
 impl Organization {

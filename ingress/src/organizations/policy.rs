@@ -154,6 +154,13 @@ fn amount(value: &Value, currency: Currency) -> Read<Decimal> {
     Ok(money.to_decimal())
 }
 
+/// An amount of more than nothing: what a refund gives back.
+pub(crate) fn positive_amount(value: &Value, currency: Currency) -> Read<Money> {
+    let amount = amount(value, currency)?;
+    let money = Money::from_decimal(amount, currency).map_err(|error| format!("is not valid: {error}"))?;
+    if money.minor > 0 { Ok(money) } else { Err("must be more than 0".to_owned()) }
+}
+
 /// An amount that can be charged.
 pub(crate) fn charge_amount(value: &Value, currency: Currency) -> Read<Money> {
     let amount = amount(value, currency)?;

@@ -27,6 +27,7 @@ struct Row {
     default_payment_method_id: Option<String>,
     payment_method_brand: Option<String>,
     payment_method_last4: Option<String>,
+    payment_method_fingerprint: Option<String>,
     resumed_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -37,6 +38,7 @@ impl Row {
         let wrong =
             |error: &dyn std::fmt::Display| sqlx::Error::Decode(format!("organization_balance_config: {error}").into());
         let (brand, last4) = (self.payment_method_brand, self.payment_method_last4);
+        let fingerprint = self.payment_method_fingerprint;
         Ok(Organization {
             id: OrganizationId::parse(self.c_organization_id).map_err(|error| wrong(&error))?,
             policy: Policy {
@@ -53,7 +55,7 @@ impl Row {
                 cooldown_seconds: self.cooldown_seconds,
             },
             stripe_customer_id: self.stripe_customer_id,
-            card: self.default_payment_method_id.map(|id| SavedCard { id, brand, last4 }),
+            card: self.default_payment_method_id.map(|id| SavedCard { id, brand, last4, fingerprint }),
             resumed_at: self.resumed_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -151,7 +153,8 @@ pub(crate) async fn find(connection: &mut PgConnection, id: &OrganizationId) -> 
     let row: Option<Row> = sqlx::query_as(
         "SELECT c_organization_id, stripe_customer_id, litellm_team_id, currency, minimum_balance, target_balance, target_basis,
                 auto_recharge_enabled, minimum_recharge_amount, max_daily_recharges, max_daily_amount, max_monthly_amount,
-                cooldown_seconds, default_payment_method_id, payment_method_brand, payment_method_last4, resumed_at,
+                cooldown_seconds, default_payment_method_id, payment_method_brand, payment_method_last4,
+                payment_method_fingerprint, resumed_at,
                 created_at, updated_at
            FROM organization_balance_config WHERE c_organization_id = $1 AND closed_at IS NULL",
     )
@@ -169,7 +172,8 @@ pub(crate) async fn find_to_change(
     let row: Option<Row> = sqlx::query_as(
         "SELECT c_organization_id, stripe_customer_id, litellm_team_id, currency, minimum_balance, target_balance, target_basis,
                 auto_recharge_enabled, minimum_recharge_amount, max_daily_recharges, max_daily_amount, max_monthly_amount,
-                cooldown_seconds, default_payment_method_id, payment_method_brand, payment_method_last4, resumed_at,
+                cooldown_seconds, default_payment_method_id, payment_method_brand, payment_method_last4,
+                payment_method_fingerprint, resumed_at,
                 created_at, updated_at
            FROM organization_balance_config WHERE c_organization_id = $1 AND closed_at IS NULL FOR NO KEY UPDATE",
     )
@@ -184,7 +188,8 @@ pub(crate) async fn list(connection: &mut PgConnection, after: &str, limit: i64)
     let rows: Vec<Row> = sqlx::query_as(
         r#"SELECT c_organization_id, stripe_customer_id, litellm_team_id, currency, minimum_balance, target_balance, target_basis,
                   auto_recharge_enabled, minimum_recharge_amount, max_daily_recharges, max_daily_amount, max_monthly_amount,
-                  cooldown_seconds, default_payment_method_id, payment_method_brand, payment_method_last4, resumed_at,
+                  cooldown_seconds, default_payment_method_id, payment_method_brand, payment_method_last4,
+                payment_method_fingerprint, resumed_at,
                   created_at, updated_at
              FROM organization_balance_config
             WHERE c_organization_id > $1 COLLATE "C" AND closed_at IS NULL
@@ -234,17 +239,40 @@ pub(crate) async fn set_card(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE organization_balance_config SET default_payment_method_id = $2, payment_method_brand = $3,
-                payment_method_last4 = $4, updated_at = $5
+                payment_method_last4 = $4, payment_method_fingerprint = $5, updated_at = $6
           WHERE c_organization_id = $1",
     )
     .bind(id.as_str())
     .bind(&card.id)
     .bind(&card.brand)
     .bind(&card.last4)
+    .bind(&card.fingerprint)
     .bind(now)
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Stores what a card's network says of the card now, for everybody whose default it is. Returns who that is.
+pub(crate) async fn update_card(
+    connection: &mut PgConnection,
+    card: &SavedCard,
+    now: Timestamp,
+) -> sqlx::Result<Vec<OrganizationId>> {
+    let organizations: Vec<String> = sqlx::query_scalar(
+        "UPDATE organization_balance_config SET payment_method_brand = $2, payment_method_last4 = $3,
+                payment_method_fingerprint = $4, updated_at = $5
+          WHERE default_payment_method_id = $1 AND closed_at IS NULL
+          RETURNING c_organization_id",
+    )
+    .bind(&card.id)
+    .bind(&card.brand)
+    .bind(&card.last4)
+    .bind(&card.fingerprint)
+    .bind(now)
+    .fetch_all(connection)
+    .await?;
+    Ok(organizations.into_iter().filter_map(|id| OrganizationId::parse(id).ok()).collect())
 }
 
 /// One line of the audit log.

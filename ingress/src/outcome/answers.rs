@@ -81,25 +81,48 @@ pub(crate) fn sync_answer(id: &EventId, outcome: &Outcome, currency: Currency) -
     }
 }
 
+/// What the caller of a refund is told.
+pub(crate) fn refund_answer(id: &EventId, outcome: &Outcome) -> Answer {
+    match outcome {
+        Outcome::Refunded { recharge_id, amount, total, refund_id, reason } => Answer::ok(json!({
+            "success": true,
+            "action": "refunded",
+            "refund_id": refund_id,
+            "refunded_amount": amount.to_number(),
+            "refunded_total": total.to_number(),
+            "currency": amount.currency,
+            "reason": reason,
+            "event_id": id,
+            "recharge_id": recharge_id,
+        })),
+        other => Answer::ok(unsuccessful(id, other)),
+    }
+}
+
 fn unsuccessful(id: &EventId, outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Declined { recharge_id, amount, reason, message, class, paused } => json!({
             "success": false, "action": "declined", "reason": reason, "message": message, "class": class, "paused": paused,
             "amount": amount.to_number(), "currency": amount.currency, "recharge_id": recharge_id, "event_id": id,
         }),
-        Outcome::ActionRequired { recharge_id, amount, message, confirmation_url } => json!({
+        Outcome::ActionRequired { recharge_id, amount, message, confirmation_url, expires_at } => json!({
             "success": false, "action": "action_required", "reason": "authentication_required", "message": message,
-            "confirmation_url": confirmation_url, "amount": amount.to_number(), "currency": amount.currency,
+            "confirmation_url": confirmation_url, "expires_at": expires_at, "amount": amount.to_number(), "currency": amount.currency,
             "recharge_id": recharge_id, "event_id": id,
         }),
         Outcome::Skipped { reason, message, recharge_id } => json!({
             "success": false, "action": "skipped", "reason": reason, "message": message, "recharge_id": recharge_id,
             "event_id": id,
         }),
-        Outcome::Refunded { recharge_id, amount, reason } => json!({
-            "success": false, "action": "refunded", "reason": reason,
-            "message": "The charge was given back because it could not be put into effect",
-            "amount": amount.to_number(), "currency": amount.currency, "recharge_id": recharge_id, "event_id": id,
+        Outcome::Refunded { recharge_id, amount, total, refund_id, reason } => json!({
+            "success": false, "action": "refunded", "reason": reason, "message": "The charge was given back",
+            "amount": amount.to_number(), "refunded_total": total.to_number(), "refund_id": refund_id,
+            "currency": amount.currency, "recharge_id": recharge_id, "event_id": id,
+        }),
+        Outcome::RefundFailed { recharge_id, total, reason, attempts } => json!({
+            "success": false, "action": "refund_failed", "reason": reason, "attempts": attempts,
+            "message": "The refund did not work yet; it is tried again until it does or a person decides",
+            "refunded_total": total.to_number(), "currency": total.currency, "recharge_id": recharge_id, "event_id": id,
         }),
         Outcome::Settled { .. } | Outcome::Synced { .. } => json!({ "success": true, "event_id": id }),
         Outcome::SyncFailed { reason, .. } => {

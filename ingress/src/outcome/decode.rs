@@ -1,8 +1,8 @@
 //! Outcomes as the other services publish them. Pure.
 
 use common::contract::{
-    Event, Payload, QuotaFailedV1, QuotaSyncedV1, RechargeActionRequiredV1, RechargeDeclinedV1, RechargeRefundedV1,
-    RechargeSettledV1, RechargeSkippedV1, kind_of,
+    Event, Payload, QuotaFailedV1, QuotaSyncedV1, RechargeActionRequiredV1, RechargeDeclinedV1, RechargeRefundFailedV1,
+    RechargeRefundedV1, RechargeSettledV1, RechargeSkippedV1, kind_of,
 };
 
 use super::Outcome;
@@ -38,6 +38,7 @@ pub(super) fn outcome(subject: &str, body: &[u8]) -> Option<Outcome> {
                 amount: data.amount,
                 message: data.message,
                 confirmation_url: data.confirmation_url,
+                expires_at: data.expires_at,
             }
         }
         RechargeSkippedV1::KIND => {
@@ -50,7 +51,22 @@ pub(super) fn outcome(subject: &str, body: &[u8]) -> Option<Outcome> {
         }
         RechargeRefundedV1::KIND => {
             let data = data::<RechargeRefundedV1>(body)?;
-            Outcome::Refunded { recharge_id: data.recharge_id, amount: data.amount, reason: data.reason }
+            Outcome::Refunded {
+                recharge_id: data.recharge_id,
+                amount: data.amount,
+                total: data.total_refunded,
+                refund_id: Some(data.refund_id),
+                reason: data.reason,
+            }
+        }
+        RechargeRefundFailedV1::KIND => {
+            let data = data::<RechargeRefundFailedV1>(body)?;
+            Outcome::RefundFailed {
+                recharge_id: data.recharge_id,
+                total: data.total,
+                reason: data.reason,
+                attempts: data.attempts,
+            }
         }
         QuotaSyncedV1::KIND => {
             let data = data::<QuotaSyncedV1>(body)?;

@@ -21,7 +21,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-pub(crate) use answers::{quota_number, recharge_answer, sync_answer, webhook_answer};
+pub(crate) use answers::{quota_number, recharge_answer, refund_answer, sync_answer, webhook_answer};
 
 /// How many callers may wait at once. More get the 202 at once: memory is bounded, whatever is sent.
 const WAITERS: usize = 10_000;
@@ -51,6 +51,7 @@ pub(crate) enum Outcome {
         amount: Money,
         message: String,
         confirmation_url: Option<String>,
+        expires_at: Option<Timestamp>,
     },
     Skipped {
         reason: String,
@@ -59,8 +60,18 @@ pub(crate) enum Outcome {
     },
     Refunded {
         recharge_id: RechargeId,
+        /// The quota that goes with it.
         amount: Money,
+        /// What the customer got back.
+        total: Money,
+        refund_id: Option<String>,
         reason: String,
+    },
+    RefundFailed {
+        recharge_id: RechargeId,
+        total: Money,
+        reason: String,
+        attempts: u32,
     },
     Synced {
         quota: Decimal,
@@ -79,14 +90,22 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
     Recharge,
+    /// A recharge that waits for its customer: that it does so is no news.
+    Confirmation,
+    Refund,
     Sync,
 }
 
-impl Outcome {
-    fn interest(&self) -> Interest {
-        match self {
-            Self::Synced { .. } | Self::SyncFailed { .. } => Interest::Sync,
-            _ => Interest::Recharge,
+impl Interest {
+    /// Whether this outcome is the end of what is waited for.
+    fn ends_with(self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Settled { .. } | Outcome::Declined { .. } => matches!(self, Self::Recharge | Self::Confirmation),
+            Outcome::ActionRequired { .. } => self == Self::Recharge,
+            Outcome::Skipped { .. } => matches!(self, Self::Recharge | Self::Refund),
+            Outcome::Refunded { .. } => self != Self::Sync,
+            Outcome::RefundFailed { .. } => self == Self::Refund,
+            Outcome::Synced { .. } | Outcome::SyncFailed { .. } => self == Self::Sync,
         }
     }
 }
@@ -177,11 +196,11 @@ impl Outcomes {
     /// Tells everybody who waits for it.
     fn tell(&self, id: &EventId, outcome: &Outcome) {
         let mut state = self.state();
-        if let Some(accepted) = state.accepted.get_mut(id).filter(|accepted| accepted.interest == outcome.interest()) {
+        if let Some(accepted) = state.accepted.get_mut(id).filter(|accepted| accepted.interest.ends_with(outcome)) {
             accepted.outcome = Some(outcome.clone());
         }
         let Some(waiters) = state.waiters.get_mut(id) else { return };
-        let told = waiters.extract_if(.., |waiter| waiter.interest == outcome.interest()).collect::<Vec<_>>();
+        let told = waiters.extract_if(.., |waiter| waiter.interest.ends_with(outcome)).collect::<Vec<_>>();
         if waiters.is_empty() {
             state.waiters.remove(id);
         }

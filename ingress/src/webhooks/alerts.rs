@@ -12,6 +12,7 @@ use super::alert::{self, Alert};
 use crate::app::{App, Wait};
 use crate::config::items;
 use crate::directory::Found;
+use crate::evaluate;
 use crate::http::{Answer, Problem, Request};
 
 /// The label of this source in the metrics.
@@ -75,7 +76,12 @@ async fn handle(app: &App, request: &mut Request) -> Result<(Answer, &'static st
         Alert::Hint(event) => match app.directory.team(&event.team_id).await {
             Found::Nobody => unknown(app, request, id, &event.raw).await,
             found => {
-                publish(app, request, id.clone(), organization(&found), event).await?;
+                let organization = organization(&found);
+                publish(app, request, id.clone(), organization.clone(), event).await?;
+                if let Some(organization) = organization {
+                    let asked = EventId::following("evaluate", &id);
+                    evaluate::request(app, asked, &organization, evaluate::HINT, SOURCE).await;
+                }
                 Ok((received(&id, "hint", None), "hint"))
             }
         },

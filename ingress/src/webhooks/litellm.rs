@@ -115,7 +115,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Declined { .. } => "declined",
         Outcome::ActionRequired { .. } => "action_required",
         Outcome::Skipped { .. } => "skipped",
-        Outcome::Refunded { .. } => "refunded",
+        Outcome::Refunded { .. } | Outcome::RefundFailed { .. } => "refunded",
         Outcome::Synced { .. } | Outcome::SyncFailed { .. } => "synced",
     }
 }

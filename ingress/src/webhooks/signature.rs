@@ -18,9 +18,9 @@ pub const STANDARD_TIMESTAMP: &str = "webhook-timestamp";
 pub const STANDARD_SIGNATURE: &str = "webhook-signature";
 
 /// How far a Standard Webhooks timestamp may be from our clock, either way: what the standard's own libraries allow.
-const TOLERANCE_SECONDS: i64 = 300;
+pub(super) const TOLERANCE_SECONDS: i64 = 300;
 /// How many signatures of one header are tried: more are nobody's rotation, but work for us.
-const SIGNATURES: usize = 8;
+pub(super) const SIGNATURES: usize = 8;
 
 /// A webhook that is signed by somebody who has the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Whether `tag` is the HMAC-SHA256 of the parts; compared in constant time.
-fn matches(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
+pub(super) fn matches(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return false };
     for part in parts {
         mac.update(part);

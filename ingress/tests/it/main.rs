@@ -5,8 +5,14 @@
 mod alerts;
 mod any_input;
 mod api;
+mod dead_letters;
 mod dev;
+mod evaluate;
 mod outages;
+mod pay;
+mod reconciliations;
+mod refunds;
+mod stripe;
 mod waiting;
 mod webhook;
 mod world;

@@ -112,6 +112,7 @@ async fn a_webhook_hears_how_it_ended() {
             message: "confirm".to_owned(),
             payment_intent_id: None,
             confirmation_url: Some("https://pay.example".to_owned()),
+            expires_at: None,
         },
     );
     let got = world.send(world.hook(&text)).await;
@@ -205,7 +206,7 @@ pub(crate) async fn record_recharge(world: &World, id: &EventId, status: &str) {
 }
 
 /// Plays the other services: answers the first message that appears on a subject.
-async fn trigger_on(world: &World, subject: &str) -> EventId {
+pub(crate) async fn trigger_on(world: &World, subject: &str) -> EventId {
     let name = common::contract::streams::of(subject).unwrap();
     let stream = world.broker.jetstream().get_stream(name).await.unwrap();
     until(subject, || async { stream.get_last_raw_message_by_subject(subject).await.is_ok() }).await;

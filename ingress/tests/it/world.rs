@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::broker::{Broker, Definitions};
@@ -23,6 +24,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::task::JoinHandle;
 
 pub(crate) const SECRET: &str = "test_secret";
+pub(crate) const PAY_SECRET: &str = "a-secret-for-pay-links";
+pub(crate) const STRIPE_SECRET: &str = "whsec_new_secret_0001";
 pub(crate) const HOOK: &str = "/webhooks/litellm/limit-exceeded";
 
 fn needed(name: &str) -> String {
@@ -105,6 +108,7 @@ pub(crate) struct World {
     pub(crate) http: reqwest::Client,
     pub(crate) shutdown: Shutdown,
     running: Option<JoinHandle<anyhow::Result<()>>>,
+    env: BTreeMap<String, String>,
     database: String,
 }
 
@@ -133,6 +137,9 @@ impl World {
             ("STRIPE_SECRET_KEY", "sk_test_1"),
             ("KMS_URL", &kms.url()),
             ("API_AUTH", "off"),
+            ("PAY_LINK_SECRET", PAY_SECRET),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_new_secret_0001,whsec_old_secret_0001"),
+            ("RECONCILE_INTERVAL", "0"),
             ("WEBHOOK_WAIT_MS", "0"),
             ("API_WAIT_MS", "0"),
         ]
@@ -145,10 +152,34 @@ impl World {
         let run = ingress::run(config, SystemClock::shared(), Arc::new(RandomIds), shutdown.clone());
         let running = Some(tokio::spawn(run));
         common::clients::install_tls();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let world = Self { nats, stripe, _kms: kms, broker, pool, address, http, shutdown, running, database };
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let world = Self { nats, stripe, _kms: kms, broker, pool, address, http, shutdown, running, env, database };
         until("ingress to be ready", || world.is_ready()).await;
         world
+    }
+
+    /// One more ingress beside the first, until the shutdown. Returns its address.
+    pub(crate) async fn another(&self) -> String {
+        let port = free_port();
+        let mut env = self.env.clone();
+        env.insert("PORT".to_owned(), port.to_string());
+        let config = ingress::Config::read(&env).unwrap();
+        tokio::spawn(ingress::run(config, SystemClock::shared(), Arc::new(RandomIds), self.shutdown.clone()));
+        let url = format!("http://127.0.0.1:{port}");
+        let ready = || async {
+            let answer = self.http.get(format!("{url}/health/ready")).send().await;
+            answer.is_ok_and(|answer| answer.status() == 200)
+        };
+        until("the other ingress", ready).await;
+        url
+    }
+
+    /// Tells the simulated Stripe something.
+    pub(crate) async fn sim(&self, path: &str, body: &Value) -> Value {
+        let request = self.http.post(format!("{}/_sim/{path}", self.stripe.url())).json(body);
+        let got = self.send(request).await;
+        assert_eq!(got.status, 200, "{path}: {got:?}");
+        got.body
     }
 
     async fn is_ready(&self) -> bool {
@@ -259,7 +290,9 @@ pub(crate) fn exceeded(team: &str) -> Value {
 async fn new_database() -> (String, String) {
     let admin_url = needed("BILL_TEST_DATABASE_URL");
     let mut admin = PgConnection::connect(&admin_url).await.unwrap();
-    let name = format!("ingress_it_{}_{}", std::process::id(), free_port());
+    // Counted: a free port may come twice.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("ingress_it_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
     let (server, _) = admin_url.rsplit_once('/').unwrap();
     let url = format!("{server}/{name}");

@@ -8,30 +8,10 @@ use common::failure::Failure;
 use common::ids::EventId;
 use common::money::{Currency, Money};
 use common::telemetry;
-use common::worker::{Delivery, Handler};
+use common::worker::Handler;
 use ledger::handlers::LedgerHandler;
-use prometheus::Registry;
 
-use crate::support::{ROLE, TestDb, adjust, adopted, charged, event, quota, refunded, usd, with_database};
-
-/// An event as it would be delivered.
-fn delivery<T: Payload + Clone>(event: &Event<T>) -> Delivery {
-    let out = event.clone().outgoing().unwrap();
-    Delivery {
-        subject: out.subject,
-        body: out.body,
-        stream: "STREAM".to_owned(),
-        sequence: 1,
-        attempt: 1,
-        message_id: Some(out.id.to_string()),
-        traceparent: None,
-    }
-}
-
-fn handler(db: &TestDb) -> (LedgerHandler, Registry) {
-    let registry = Registry::new();
-    (LedgerHandler::new(db.root.clone(), Some(ROLE.to_owned()), &registry), registry)
-}
+use crate::support::{adjust, adopted, charged, delivery, event, handler, quota, refunded, usd, with_database};
 
 /// Handles an event that one event follows from.
 async fn handled<T: Payload + Clone, O: Payload>(handler: &LedgerHandler, event: &Event<T>) -> Event<O> {
@@ -102,25 +82,6 @@ async fn an_adjustment_goes_either_way() {
         assert_eq!((credited.data.posting, credited.data.amount), (PostingKind::Adjustment, usd(300)));
         let reversed: Event<LedgerReversedV1> = handled(&handler, &adjust("down", "acme", usd(-100))).await;
         assert_eq!((reversed.data.amount, reversed.data.quota), (usd(100), usd(200)));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_refund_of_what_was_never_credited_books_nothing() {
-    with_database(|db| async move {
-        let (handler, _) = handler(&db);
-        let charge = charged("evt_1", "acme", usd(10_000), usd(0));
-        let refund = refunded(&charge, "re_1", false);
-        assert_eq!(handler.handle(&delivery(&refund)).await.unwrap(), []);
-        assert_eq!(quota(&db.app, "acme").await, None);
-        // Said to be credited, but not in the books: it may still come.
-        let claimed = handler.handle(&delivery(&refunded(&charge, "re_1", true))).await;
-        assert!(matches!(claimed, Err(Failure::Retry { .. })), "{claimed:?}");
-        // The credit came after the recharger had given up on it: it is taken back.
-        let _: Event<LedgerCreditedV1> = handled(&handler, &charge).await;
-        let reversed: Event<LedgerReversedV1> = handled(&handler, &refund).await;
-        assert_eq!(reversed.data.quota, usd(0));
     })
     .await;
 }

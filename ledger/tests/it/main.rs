@@ -6,5 +6,7 @@ mod handling;
 mod migrations;
 mod posts;
 mod promises;
+mod reconciles;
+mod reversals;
 mod support;
 mod verifies;

@@ -1,20 +1,12 @@
 //! Posting through the ledger's code.
 
 use common::money::{Currency, Money};
+use ledger::posted::Posted;
 use ledger::posting::Posting;
-use ledger::repo::{PostError, is_posted, post};
+use ledger::repo::{PostError, post};
 use ledger::verify::verify;
-use sqlx::PgPool;
 
-use crate::support::{ROLE, adjust, adjustment, adopted, charged, organization, quota, refunded, usd, with_database};
-
-async fn balances(pool: &PgPool, organization: &str) -> Vec<(String, i64)> {
-    sqlx::query_as("SELECT kind, balance_minor FROM ledger_accounts WHERE c_organization_id = $1 ORDER BY kind")
-        .bind(organization)
-        .fetch_all(pool)
-        .await
-        .unwrap()
-}
+use crate::support::{ROLE, adjust, adjustment, adopted, balances, charged, quota, refunded, usd, with_database};
 
 #[tokio::test]
 async fn a_life_in_the_books() {
@@ -62,15 +54,13 @@ async fn a_repeat_posts_nothing_and_says_what_the_first_did() {
         let again = post(&db.app, None, &charge).await.unwrap();
         assert!(again.was_there_already);
         assert_eq!((again.quota, again.ledger_version), (usd(10_000), 1));
-        assert_eq!(ledger::repo::Posted { was_there_already: false, ..again }, first);
+        assert_eq!(Posted { was_there_already: false, ..again }, first);
 
         // Another backend is met: the books were opened already, and keep their first numbers.
         let other = Posting::opening(&adopted("b", "acme", usd(99))).unwrap().unwrap();
         let again = post(&db.app, None, &other).await.unwrap();
-        assert_eq!(ledger::repo::Posted { was_there_already: false, ..again }, opening);
+        assert_eq!(Posted { was_there_already: false, ..again }, opening);
         assert_eq!(quota(&db.app, "acme").await, Some((10_008, 3)));
-        assert!(is_posted(&db.app, &organization("acme"), charge.business_key()).await.unwrap());
-        assert!(!is_posted(&db.app, &organization("other"), charge.business_key()).await.unwrap());
     })
     .await;
 }
@@ -133,12 +123,17 @@ async fn what_does_not_fit_the_books_is_refused_and_posts_nothing() {
 
         let error = post(&db.app, None, &adjustment("evt_1", "other", 100)).await.unwrap_err();
         assert!(matches!(error, PostError::OtherOrganization { .. }), "{error}");
+        let refund_of =
+            |id: &str| Posting::refund_of_void(&refunded(&charged(id, "acme", usd(5), usd(0)), "re_1", false));
+        post(&db.app, None, &refund_of("evt_5").unwrap()).await.unwrap();
+        let error = post(&db.app, None, &refund_of("evt_6").unwrap()).await.unwrap_err();
+        assert!(matches!(error, PostError::OtherRecharge { .. }), "{error}");
         let error = post(&db.app, None, &adjustment("evt_3", "acme", i64::MAX)).await.unwrap_err();
         assert!(matches!(error, PostError::Range(_)), "{error}");
         let error = post(&db.app, Some("nobody_at_all"), &adjustment("evt_4", "acme", 1)).await.unwrap_err();
         assert!(matches!(error, PostError::Database(_)), "{error}");
 
-        assert_eq!(quota(&db.app, "acme").await, Some((100, 1)));
+        assert_eq!(quota(&db.app, "acme").await, Some((100, 2)));
         assert_eq!(quota(&db.app, "other").await, None);
     })
     .await;

@@ -222,12 +222,16 @@ async fn one_currency_and_one_organization() {
 }
 
 #[tokio::test]
-async fn the_role_sees_the_ledger_and_nothing_else() {
+async fn the_role_sees_the_ledger_and_what_it_compares_with_and_nothing_else() {
     with_database(|db| async move {
         opened(&db).await;
         for sql in [
             "SELECT * FROM organization_balance_config",
             "SELECT * FROM recharge_records",
+            "SELECT card_fingerprint FROM recharge_records",
+            "SELECT reason FROM refunds",
+            "UPDATE recharge_records SET status = 'settled'",
+            "DELETE FROM refunds",
             "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
             "DROP TABLE ledger_entries",
             "CREATE TABLE mine (id int)",
@@ -236,6 +240,10 @@ async fn the_role_sees_the_ledger_and_nothing_else() {
             let said = refused(&db.app, sql).await;
             assert!(said.contains("permission denied") || said.contains("must be owner"), "{sql}: {said}");
         }
+        let mut connection = db.app.acquire().await.unwrap();
+        execute(&mut connection, "SELECT status, amount FROM recharge_records; SELECT total FROM refunds")
+            .await
+            .unwrap();
     })
     .await;
 }

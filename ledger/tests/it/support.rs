@@ -5,13 +5,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::clock::Timestamp;
+use common::clock::{SystemClock, Timestamp};
 use common::contract::{
-    AdjustRequestedV1, Event, Payload, QuotaAdoptedV1, RechargeChargedV1, RechargeRefundedV1, TriggerKind,
+    AdjustRequestedV1, DisputeStage, Event, Payload, QuotaAdoptedV1, RechargeChargedV1, RechargeDisputedV1,
+    RechargeRefundFailedV1, RechargeRefundedV1, RefundCause, TriggerKind,
 };
 use common::ids::{EventId, OrganizationId, RechargeId};
 use common::money::{Currency, Money};
+use common::worker::Delivery;
+use ledger::handlers::LedgerHandler;
 use ledger::posting::Posting;
+use prometheus::Registry;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 
@@ -131,10 +135,12 @@ pub(crate) fn charged(id: &str, organization: &str, amount: Money, fee: Money) -
             payment_intent_id: format!("pi_{id}"),
             charge_id: None,
             charged_at: Timestamp::UNIX_EPOCH,
+            credit_by: None,
         },
     )
 }
 
+/// A refund of the whole charge.
 pub(crate) fn refunded(
     charge: &Event<RechargeChargedV1>,
     refund_id: &str,
@@ -147,8 +153,73 @@ pub(crate) fn refunded(
         total_refunded: charge.data.total_charge,
         was_credited,
         reason: "the quota could not be set".to_owned(),
+        cause: Some(RefundCause::SyncFailed),
+        charge_fully_refunded: true,
+        total_charge: Some(charge.data.total_charge),
+        processor_fee: charge.data.processor_fee,
     };
-    event(&format!("evt_{refund_id}"), charge.subject.as_ref().unwrap().as_str(), data)
+    event(&format!("evt_{refund_id}"), of(charge), data)
+}
+
+/// The bank sent that refund back.
+pub(crate) fn refund_failed(charge: &Event<RechargeChargedV1>, refund_id: &str) -> Event<RechargeRefundFailedV1> {
+    let data = RechargeRefundFailedV1 {
+        recharge_id: charge.data.recharge_id,
+        total: charge.data.total_charge,
+        reason: "account_closed".to_owned(),
+        attempts: 1,
+        refund_id: Some(refund_id.to_owned()),
+        amount: Some(charge.data.amount),
+        was_refunded: true,
+    };
+    event(&format!("evt_failed_{refund_id}"), of(charge), data)
+}
+
+/// A dispute of the whole charge.
+pub(crate) fn disputed(
+    charge: &Event<RechargeChargedV1>,
+    dispute_id: &str,
+    stage: DisputeStage,
+) -> Event<RechargeDisputedV1> {
+    let data = RechargeDisputedV1 {
+        recharge_id: charge.data.recharge_id,
+        dispute_id: dispute_id.to_owned(),
+        stage,
+        amount: charge.data.amount,
+        total: charge.data.total_charge,
+        reason: "fraudulent".to_owned(),
+    };
+    event(&format!("evt_{dispute_id}_{}", stage.as_str()), of(charge), data)
+}
+
+fn of(charge: &Event<RechargeChargedV1>) -> &str {
+    charge.subject.as_ref().unwrap().as_str()
+}
+
+/// An event as it would be delivered.
+pub(crate) fn delivery<T: Payload + Clone>(event: &Event<T>) -> Delivery {
+    let out = event.clone().outgoing().unwrap();
+    Delivery {
+        subject: out.subject,
+        body: out.body,
+        stream: "STREAM".to_owned(),
+        sequence: 1,
+        attempt: 1,
+        message_id: Some(out.id.to_string()),
+        traceparent: None,
+    }
+}
+
+/// A handler that posts as the application's role, with its metrics.
+pub(crate) fn handler(db: &TestDb) -> (LedgerHandler, Registry) {
+    let registry = Registry::new();
+    (LedgerHandler::new(db.root.clone(), Some(ROLE.to_owned()), SystemClock::shared(), &registry), registry)
+}
+
+/// What every account of an organization holds, but for those that hold nothing.
+pub(crate) async fn balances(pool: &PgPool, organization: &str) -> Vec<(String, i64)> {
+    let sql = "SELECT kind, balance_minor FROM ledger_accounts WHERE c_organization_id = $1 AND balance_minor <> 0 ORDER BY kind";
+    sqlx::query_as(sql).bind(organization).fetch_all(pool).await.unwrap()
 }
 
 pub(crate) fn adopted(id: &str, organization: &str, quota: Money) -> Event<QuotaAdoptedV1> {

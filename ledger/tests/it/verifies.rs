@@ -49,6 +49,16 @@ async fn a_changed_text_is_named() {
 }
 
 #[tokio::test]
+async fn a_kind_that_does_not_fit_is_named() {
+    with_database(|db| async move {
+        let (third, report) = damaged(&db, "UPDATE ledger_transactions SET kind = 'void' WHERE id = {third}").await;
+        let kind = Difference::Kind { kind: "void".to_owned(), quota: 100, held: 0 };
+        assert_eq!(named(&report), [(Some(third), kind), (Some(third), Difference::Content)]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_changed_amount_is_named() {
     with_database(|db| async move {
         let sql = "UPDATE ledger_entries SET amount_minor = 9100 WHERE transaction_id = {third} AND amount_minor > 0";
@@ -123,7 +133,8 @@ async fn removed_entries_and_changed_currencies_are_named() {
 #[tokio::test]
 async fn the_gauge_follows_and_the_command_tells() {
     with_database(|db| async move {
-        let (third, report) = damaged(&db, "UPDATE ledger_transactions SET kind = 'hold' WHERE id = {third}").await;
+        let (third, report) =
+            damaged(&db, "UPDATE ledger_transactions SET correlation_id = 'x' WHERE id = {third}").await;
         assert_eq!(report.drifts.len(), 1);
 
         let gauges =
@@ -134,12 +145,12 @@ async fn the_gauge_follows_and_the_command_tells() {
         let task =
             tokio::spawn(ledger::verify::repeat(db.app.clone(), interval, gauges.clone(), clock, shutdown.clone()));
         until(|| gauges.drift.get() == 1 && gauges.verified_at.get() == 1_000).await;
-        damage(&db, "UPDATE ledger_transactions SET kind = 'adjustment' WHERE id = {third}").await;
+        damage(&db, "UPDATE ledger_transactions SET correlation_id = 'evt_3' WHERE id = {third}").await;
         until(|| gauges.drift.get() == 0).await;
         shutdown.give();
         task.await.unwrap();
 
-        damage(&db, "UPDATE ledger_transactions SET kind = 'hold' WHERE id = {third}").await;
+        damage(&db, "UPDATE ledger_transactions SET correlation_id = 'x' WHERE id = {third}").await;
         let env = BTreeMap::from([("DATABASE_URL".to_owned(), url_of(&db).await)]);
         let config = Config::read(&env).unwrap();
         assert_eq!(ledger::verify_once(&config).await.unwrap(), report);

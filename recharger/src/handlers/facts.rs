@@ -1,16 +1,17 @@
 //! What ledger and syncer say moves recharges on. The two may arrive in any order: whichever comes second settles.
 
-use common::contract::{Event, LedgerCreditedV1, Outgoing, QuotaSyncedV1};
+use common::contract::{Event, LedgerCreditedV1, Outgoing, QuotaFailedV1, QuotaSyncedV1};
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::Recharger;
-use super::outcome::settle;
-use crate::record::Record;
+use crate::config::OnSyncFailure;
+use crate::deadlines::next_look;
+use crate::record::{self, Record};
 use crate::repo;
-use crate::saga::{Fact, advance};
+use crate::saga::{Command, Fact, State, advance};
 
 impl Recharger {
     /// The ledger's quota changed for another reason than a recharge.
@@ -37,14 +38,16 @@ impl Recharger {
         repo::learn_quota(&mut tx, organization, data.quota.to_decimal(), data.ledger_version, now).await?;
         let mut said = Vec::new();
         if let Some(id) = data.recharge_id {
-            let record = repo::record(&mut tx, id).await?;
+            let record = record::repo::record(&mut tx, id).await?;
             let mut record = record
                 .ok_or_else(|| Failure::malformed(anyhow::anyhow!("the ledger credited {id}, which nobody claimed")))?;
             let (state, _) = advance(record.state, Fact::Credited);
             if state != record.state {
                 record.state = state;
                 record.ledger_version = Some(data.ledger_version);
-                repo::save(&mut tx, &record, now).await?;
+                record.times.sync_by = Some(self.rules.deadlines.sync_by(now));
+                record.next_at = next_look(state, &record.times, now);
+                record::repo::save(&mut tx, &record, now).await?;
             }
             said = self.settle_if_in_force(&mut tx, record, &event.id).await?;
         }
@@ -73,7 +76,7 @@ impl Recharger {
         let mut tx = self.pool.begin().await?;
         repo::lock(&mut tx, organization).await?;
         repo::learn_synced(&mut tx, organization, quota, version, self.clock.now()).await?;
-        let records = repo::records_in_force(&mut tx, organization, version, &event.id).await?;
+        let records = record::repo::records_in_force(&mut tx, organization, version, &event.id).await?;
         let said = self.settle_all(&mut tx, records, quota, &event.id).await?;
         tx.commit().await?;
         Ok(said)
@@ -88,20 +91,54 @@ impl Recharger {
     ) -> Result<Vec<Outgoing>, Failure> {
         let mut said = Vec::new();
         for mut record in records {
-            let before = record.state;
-            let say = settle(&mut record, quota, event.as_str(), self.clock.now());
-            if record.state != before {
-                repo::save(tx, &record, self.clock.now()).await?;
-                self.outcomes.with_label_values(&["settled", ""]).inc();
+            let now = self.clock.now();
+            let (state, command) = advance(record.state, Fact::InForce);
+            if state != record.state {
+                record.state = state;
+                record.new_quota = Some(quota);
+                record.settled_by_event = Some(event.to_string());
+                record.settled_at = Some(now);
+                record.ended_at = Some(now);
+                record.next_at = None;
+                record::repo::save(tx, &record, now).await?;
+                self.metrics.outcomes.with_label_values(&["settled", ""]).inc();
                 tracing::info!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
                     correlation_id = %record.correlation_id, quota = %quota,
                     "recharge {} of {} has settled: the quota of {} is {quota}", record.recharge_id, record.amount, record.organization);
             }
             // Only the event that settled it says so again when it is repeated.
-            if let Some(say) = say.filter(|_| record.settled_by_event.as_deref() == Some(event.as_str())) {
-                said.push(record.say(say)?);
+            if command == Some(Command::Say) && record.settled_by_event.as_deref() == Some(event.as_str()) {
+                said.extend(record.says(&self.rules.links)?);
             }
         }
         Ok(said)
+    }
+
+    /// The backend did not take a quota in time: what waits for it is undone, unless an operator wants it held.
+    pub(super) async fn quota_failed(&self, event: Event<QuotaFailedV1>) -> Result<Vec<Outgoing>, Failure> {
+        let organization = event.organization()?;
+        let data = &event.data;
+        let mut tx = self.pool.begin().await?;
+        let now = self.clock.now();
+        repo::lock(&mut tx, organization).await?;
+        let mut waiting = record::repo::waiting_for_quota(&mut tx, organization, data.ledger_version).await?;
+        // It may be told before the credit is.
+        if let Some(id) = data.recharge_id
+            && !waiting.iter().any(|record| record.recharge_id == id)
+        {
+            let named = record::repo::record(&mut tx, id).await?;
+            waiting.extend(named.filter(|record| record.state == State::Charged));
+        }
+        let (version, _) = repo::synced(&mut tx, organization).await?;
+        let waiting = waiting.into_iter().filter(|record| record.ledger_version.is_none_or(|wanted| wanted > version));
+        for record in waiting {
+            let reason = format!("the quota could not be raised in time: {}", data.reason);
+            match self.rules.on_sync_failure {
+                OnSyncFailure::Refund => self.sync_failed(&mut tx, record, reason, now).await?,
+                OnSyncFailure::Hold => self.hold(&record, &reason),
+            }
+        }
+        tx.commit().await?;
+        Ok(Vec::new())
     }
 }

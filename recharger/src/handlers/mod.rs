@@ -1,48 +1,69 @@
 //! What arrives, and what is done about it: one file for each kind.
 
+mod disputes;
 mod facts;
 mod outcome;
+mod recheck;
+mod refunds;
+mod requests;
+mod stripe_event;
 mod trigger;
+mod undo;
 
 use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
 use common::contract::{
-    Event, IgnoredWebhookV1, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, LimitExceededV1, LimitSource,
-    LowBalanceHintV1, Outgoing, Payload, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1, RechargeRequestedV1, StripeEventV1,
-    TriggerKind,
+    EvaluateRequestedV1, Event, IgnoredWebhookV1, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, LimitExceededV1,
+    LimitSource, LowBalanceHintV1, Outgoing, Payload, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1, RechargeRequestedV1,
+    RecheckRequestedV1, ReconcileRequestedV1, RefundRequestedV1, StripeEventV1, TriggerKind,
 };
 use common::failure::Failure;
 use common::money::FeePolicy;
+use common::reconciliation::Recorder;
 use common::worker::{Delivery, Handler};
-use prometheus::{IntCounterVec, Registry};
+use common::pay_link::PayLinks;
+use prometheus::Registry;
 use sqlx::PgPool;
 
+use crate::config::OnSyncFailure;
+use crate::deadlines::Deadlines;
 use crate::decide::Trigger;
+use crate::metrics::Metrics;
+use crate::reconcile;
 use trigger::Incoming;
 
-/// The recharger: decides, charges, and follows each recharge to its end.
+/// What the recharger is told of how to work.
+#[derive(Clone)]
+pub struct Rules {
+    /// What customers pay on top of the quota.
+    pub fees: FeePolicy,
+    /// How long each step may take.
+    pub deadlines: Deadlines,
+    /// What happens when the quota can't be raised in time.
+    pub on_sync_failure: OnSyncFailure,
+    /// How many recharges may be claimed in a minute, over all organizations.
+    pub max_recharges_per_minute: u32,
+    /// The links on which customers confirm.
+    pub links: PayLinks,
+}
+
+/// The recharger: decides, charges, and follows each recharge to its end. Clones share everything.
+#[derive(Clone)]
 pub struct Recharger {
     pub(crate) pool: PgPool,
     pub(crate) stripe: Stripe,
     pub(crate) clock: SharedClock,
-    pub(crate) fees: FeePolicy,
-    pub(crate) outcomes: IntCounterVec,
-    pub(crate) amounts: IntCounterVec,
+    pub(crate) rules: Rules,
+    pub(crate) metrics: Metrics,
+    pub(crate) recorder: Recorder,
 }
 
 impl Recharger {
     /// A recharger on a database and a Stripe.
     #[must_use]
-    pub fn new(pool: PgPool, stripe: Stripe, clock: SharedClock, fees: FeePolicy, registry: &Registry) -> Self {
-        let counter = |name, help, labels: &[&str]| common::telemetry::counter_vec(registry, name, help, labels);
-        Self {
-            pool,
-            stripe,
-            clock,
-            fees,
-            outcomes: counter("bill_recharges_total", "Recharges by outcome and reason.", &["outcome", "reason"]),
-            amounts: counter("bill_charged_minor_total", "What was captured, in minor units.", &["currency"]),
-        }
+    pub fn new(pool: PgPool, stripe: Stripe, clock: SharedClock, rules: Rules, registry: &Registry) -> Self {
+        let recorder = reconcile::recorder(registry);
+        Self { pool, stripe, clock, rules, metrics: Metrics::new(registry), recorder }
     }
 }
 
@@ -52,7 +73,12 @@ impl Handler for Recharger {
             LimitExceededV1::KIND => self.limit_exceeded(delivery).await,
             RechargeRequestedV1::KIND => self.requested(delivery).await,
             QuotaLowV1::KIND => self.low(delivery).await,
-            LowBalanceHintV1::KIND | IgnoredWebhookV1::KIND | StripeEventV1::KIND => self.record_only(delivery).await,
+            RefundRequestedV1::KIND => self.refund_requested(delivery.decode()?).await,
+            RecheckRequestedV1::KIND => self.recheck_requested(delivery.decode()?).await,
+            EvaluateRequestedV1::KIND => self.evaluate_requested(delivery.decode()?).await,
+            ReconcileRequestedV1::KIND => self.reconcile(delivery.decode()?).await,
+            StripeEventV1::KIND => self.stripe_event(delivery.decode()?).await,
+            LowBalanceHintV1::KIND | IgnoredWebhookV1::KIND => self.record_only(delivery).await,
             LedgerCreditedV1::KIND => self.credited(delivery.decode()?).await,
             LedgerReversedV1::KIND => {
                 let event: Event<LedgerReversedV1> = delivery.decode()?;
@@ -65,9 +91,7 @@ impl Handler for Recharger {
                     .await
             }
             QuotaSyncedV1::KIND => self.synced(delivery.decode()?).await,
-            QuotaFailedV1::KIND => {
-                Err(Failure::Refused("the backend refused a quota; the syncer tries again".to_owned()))
-            }
+            QuotaFailedV1::KIND => self.quota_failed(delivery.decode()?).await,
             kind => Err(Failure::malformed(anyhow::anyhow!("the recharger knows no {kind}"))),
         }
     }

@@ -1,59 +1,98 @@
 //! What Stripe made certain is written down, and said.
 
-use common::contract::{DeclineClass, Outgoing};
+use common::clock::Timestamp;
+use common::contract::{DeclineClass, Outgoing, RefundCause};
 use common::failure::Failure;
 use sqlx::PgConnection;
 
 use super::Recharger;
-use crate::charge::{Certain, wait_for_processing};
+use crate::charge::Certain;
+use crate::deadlines::next_look;
 use crate::decline::{Consequence, consequence};
-use crate::record::{Decline, Record};
-use crate::repo;
-use crate::saga::{Fact, Say, State, advance};
+use crate::record::{self, Decline, Record};
+use crate::repo::{self, PausedFor};
+use crate::saga::{Command, Fact, State, advance};
 
 impl Recharger {
-    /// Moves the recharge on by what is certain. Whoever comes second with the same certainty says the same.
-    pub(super) async fn record_outcome(&self, claimed: &Record, certain: Certain) -> Result<Vec<Outgoing>, Failure> {
+    /// Moves the recharge on by what is certain. Whoever comes second with the same certainty says the same. With a
+    /// `lease`, the patrol comes again after it if what is to be said is not said by then; without one, the message does.
+    pub(crate) async fn record_outcome(
+        &self,
+        claimed: &Record,
+        certain: Certain,
+        lease: Option<Timestamp>,
+    ) -> Result<Vec<Outgoing>, Failure> {
         let mut tx = self.pool.begin().await?;
         repo::lock(&mut tx, &claimed.organization).await?;
-        let stored = repo::record(&mut tx, claimed.recharge_id).await?;
+        let stored = record::repo::record(&mut tx, claimed.recharge_id).await?;
         let mut record =
             stored.ok_or_else(|| Failure::retry(anyhow::anyhow!("recharge {} is not there", claimed.recharge_id)))?;
-        let (state, say) = advance(record.state, fact_of(&certain));
-        let moved = state != record.state;
+        let now = self.clock.now();
+        let before = record.state;
+        let (state, command) = advance(before, fact_of(&certain));
+        let moved = state != before;
         if moved {
             record.state = state;
-            self.apply(&mut tx, &mut record, &certain).await?;
-            repo::save(&mut tx, &record, self.clock.now()).await?;
+            self.apply(&mut tx, &mut record, before, &certain, now).await?;
+            record.next_at = lease.or(next_look(state, &record.times, now));
+            if command == Some(Command::GiveBack) {
+                let reason = "the charge turned up after it was certain that there was none".to_owned();
+                self.open_undo(&mut tx, &mut record, RefundCause::CreditOverdue, reason, now).await?;
+            }
+            record::repo::save(&mut tx, &record, now).await?;
         }
         tx.commit().await?;
         if moved {
             self.log_outcome(&record);
         }
-        match (certain, say) {
-            (Certain::Processing { payment_intent_id }, _) if record.state == State::Processing => {
-                Err(wait_for_processing(&payment_intent_id))
-            }
-            (_, Some(say)) => Ok(vec![record.say(say)?]),
-            (_, None) => Ok(Vec::new()),
+        match command {
+            // The patrol looks often at what waits for the customer: what it finds unchanged it says once more, and then no more.
+            Some(Command::Say) if !moved && lease.is_some() && record.times.looks > 1 => Ok(Vec::new()),
+            Some(Command::Say) => Ok(record.says(&self.rules.links)?.into_iter().collect()),
+            Some(Command::GiveBack) | None => Ok(Vec::new()),
         }
     }
 
-    async fn apply(&self, tx: &mut PgConnection, record: &mut Record, certain: &Certain) -> Result<(), Failure> {
-        let now = self.clock.now();
+    async fn apply(
+        &self,
+        tx: &mut PgConnection,
+        record: &mut Record,
+        before: State,
+        certain: &Certain,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         match certain {
             Certain::Captured(captured) => {
+                // When Stripe captured it: the deadline counts from there, not from when we learnt of it. A payment that
+                // took its time was captured when it ended, and its charge is older; and no clock but ours is believed.
+                let at_once = captured.captured_at.filter(|_| before == State::Pending).unwrap_or(now);
+                let captured_at = at_once.clamp(record.created_at, now.max(record.created_at));
                 record.payment_intent_id = Some(captured.payment_intent_id.clone());
                 record.charge_id = captured.charge_id.clone();
                 record.processor_fee = captured.processor_fee;
-                record.charged_at = Some(now);
+                record.charged_at = Some(captured_at);
+                record.times.credit_by = Some(self.rules.deadlines.credit_by(captured_at));
+                record.ended_at = None;
+                record.decline = None;
                 repo::set_failures(tx, &record.organization, 0, None).await?;
+            }
+            Certain::NeedsCustomer { payment_intent_id, message } => {
+                record.payment_intent_id = Some(payment_intent_id.clone());
+                record.times.confirm_by = Some(self.rules.deadlines.confirm_by(now));
+                record.times.looks = 0;
+                record.decline = Some(Decline {
+                    code: "authentication_required".to_owned(),
+                    decline_code: None,
+                    advice_code: None,
+                    class: DeclineClass::Soft,
+                    message: message.clone(),
+                });
             }
             Certain::Processing { payment_intent_id } => record.payment_intent_id = Some(payment_intent_id.clone()),
             Certain::No { decline, payment_intent_id } => {
                 record.payment_intent_id = payment_intent_id.clone().or(record.payment_intent_id.take());
                 record.ended_at = Some(now);
-                record.paused = self.draw_consequence(tx, record, decline).await?;
+                record.paused = self.draw_consequence(tx, record, decline, now).await?;
                 record.decline = Some(decline.clone());
             }
             // Nothing was charged and the card is not to blame: no pause, no cooldown.
@@ -63,7 +102,7 @@ impl Recharger {
                     code: "not_charged".to_owned(),
                     decline_code: None,
                     advice_code: None,
-                    class: Some(DeclineClass::Refused),
+                    class: DeclineClass::Refused,
                     message: message.clone(),
                 });
             }
@@ -72,13 +111,13 @@ impl Recharger {
     }
 
     /// Rests or pauses automatic recharge. Returns whether it is paused.
-    async fn draw_consequence(
+    pub(super) async fn draw_consequence(
         &self,
         tx: &mut PgConnection,
         record: &Record,
         decline: &Decline,
+        now: Timestamp,
     ) -> Result<bool, Failure> {
-        let now = self.clock.now();
         let before = repo::consecutive_failures(tx, &record.organization).await?;
         let cooldown = repo::cooldown(tx, &record.organization).await?;
         match consequence(decline, before, cooldown, now) {
@@ -87,8 +126,10 @@ impl Recharger {
                 Ok(false)
             }
             Consequence::Pause { reason } => {
-                repo::pause(tx, &record.organization, &reason, &record.payment_method_id, now).await?;
-                tracing::warn!(c_organization_id = %record.organization, reason, "automatic recharge of {} is paused: {reason}", record.organization);
+                let card = PausedFor::Card(&record.payment_method_id);
+                repo::pause(tx, &record.organization, &reason, card, now).await?;
+                tracing::warn!(c_organization_id = %record.organization, recharge_id = %record.recharge_id, reason,
+                    "automatic recharge of {} is paused: {reason}", record.organization);
                 Ok(true)
             }
         }
@@ -97,10 +138,10 @@ impl Recharger {
     fn log_outcome(&self, record: &Record) {
         let (id, organization, correlation) = (record.recharge_id, &record.organization, &record.correlation_id);
         let reason = record.decline.as_ref().map_or("", |decline| decline.code.as_str());
-        self.outcomes.with_label_values(&[record.state.as_str(), reason]).inc();
+        self.metrics.outcomes.with_label_values(&[record.state.as_str(), reason]).inc();
         if record.state == State::Charged {
             let minor = u64::try_from(record.total.minor).unwrap_or_default();
-            self.amounts.with_label_values(&[record.total.currency.code()]).inc_by(minor);
+            self.metrics.amounts.with_label_values(&[record.total.currency.code()]).inc_by(minor);
         }
         let intent = record.payment_intent_id.as_deref().unwrap_or_default();
         tracing::info!(recharge_id = %id, c_organization_id = %organization, correlation_id = %correlation, payment_intent_id = intent, reason,
@@ -111,27 +152,9 @@ impl Recharger {
 fn fact_of(certain: &Certain) -> Fact {
     match certain {
         Certain::Captured(_) => Fact::ChargeSucceeded,
+        Certain::NeedsCustomer { .. } => Fact::AuthenticationRequired,
         Certain::Processing { .. } => Fact::ChargeProcessing,
-        Certain::No { decline, .. } if decline.class.is_none() => Fact::AuthenticationRequired,
         Certain::No { .. } => Fact::ChargeDeclined,
         Certain::Never { .. } => Fact::ChargeNeverHappened,
     }
-}
-
-/// Settles a recharge whose credit is in force. Returns what to say.
-pub(super) fn settle(
-    record: &mut Record,
-    quota: rust_decimal::Decimal,
-    event: &str,
-    now: common::clock::Timestamp,
-) -> Option<Say> {
-    let (state, say) = advance(record.state, Fact::InForce);
-    if state != record.state {
-        record.state = state;
-        record.new_quota = Some(quota);
-        record.settled_by_event = Some(event.to_owned());
-        record.settled_at = Some(now);
-        record.ended_at = Some(now);
-    }
-    say
 }

@@ -2,20 +2,21 @@
 
 use common::clock::Timestamp;
 use common::contract::{
-    Event, IgnoredWebhookV1, LowBalanceHintV1, Outgoing, Payload, RechargeSkippedV1, SkipReason, StripeEventV1,
-    TriggerKind,
+    Event, IgnoredWebhookV1, LowBalanceHintV1, Outgoing, Payload, RechargeSkippedV1, SkipReason, TriggerKind,
 };
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, RechargeId, TeamId};
+use common::money::Money;
 use common::worker::Delivery;
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::Recharger;
 use crate::charge::charge;
-use crate::decide::{Decision, Plan, Trigger, decide};
+use crate::deadlines::{Times, next_look};
+use crate::decide::{Decision, Plan, Trigger, brake, decide};
 use crate::policy::Policy;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::repo::{self, LoggedDecision, TriggerLog};
 use crate::saga::State;
 
@@ -77,11 +78,12 @@ impl Recharger {
             Claim::Skipped(decision) => return self.skipped(&incoming, decision),
             Claim::Recharge(record) => *record,
         };
-        if !matches!(record.state, State::Pending | State::Processing) {
-            return Self::say_again(&record);
+        // From here on the database knows of it: where nobody knows yet what Stripe did, the patrol looks again.
+        if record.state != State::Pending {
+            return Ok(record.says(&self.rules.links)?.into_iter().collect());
         }
         let certain = charge(&self.stripe, &record, attempt, self.clock.now()).await?;
-        self.record_outcome(&record, certain).await
+        self.record_outcome(&record, certain, None).await
     }
 
     async fn claim(&self, incoming: &Incoming<'_>) -> Result<Claim, Failure> {
@@ -105,7 +107,8 @@ impl Recharger {
             tx.commit().await?;
             return Ok(Claim::Skipped(logged));
         };
-        let record = new_record(incoming, organization, policy, *plan, now);
+        let mut record = new_record(incoming, organization, policy, *plan, now);
+        record.next_at = next_look(record.state, &record.times, now);
         let logged = LoggedDecision {
             decision: "charge".to_owned(),
             reason: None,
@@ -122,7 +125,7 @@ impl Recharger {
         if !repo::log_decision(&mut tx, &log, &logged).await? {
             return Err(Failure::retry(anyhow::anyhow!("event {} is being decided elsewhere", incoming.event_id)));
         }
-        repo::claim(&mut tx, &record, incoming.is_webhook(), incoming.limit()).await?;
+        record::repo::claim(&mut tx, &record, incoming.is_webhook(), incoming.limit()).await?;
         tx.commit().await?;
         tracing::info!(recharge_id = %record.recharge_id, correlation_id = %record.correlation_id, amount = %plan.amount,
             "claimed recharge {} of {} for {organization}", record.recharge_id, plan.amount);
@@ -148,20 +151,16 @@ impl Recharger {
             )));
         }
         let history = repo::history(tx, organization, &policy, resumed_at, now).await?;
-        Ok((decide(Some(&policy), &history, &incoming.trigger, self.fees, now), Some(policy)))
-    }
-
-    /// What an ended, or moved-on, recharge said when it got there.
-    fn say_again(record: &Record) -> Result<Vec<Outgoing>, Failure> {
-        use crate::saga::Say;
-        let say = match record.state {
-            State::Charged | State::Credited => Say::Charged,
-            State::Declined | State::Failed => Say::Declined,
-            State::ActionRequired => Say::ActionRequired,
-            State::Settled => Say::Settled,
-            State::Pending | State::Processing | State::Refunding | State::Refunded => return Ok(Vec::new()),
-        };
-        Ok(vec![record.say(say)?])
+        let mut decision = decide(Some(&policy), &history, &incoming.trigger, self.rules.fees, now);
+        if let Decision::Charge(_) = decision {
+            let recharges = repo::fleet_claims(tx, now - chrono::Duration::minutes(1)).await?;
+            if let Some(skip) = brake(recharges, self.rules.max_recharges_per_minute) {
+                tracing::error!(c_organization_id = %organization, event_id = %incoming.event_id,
+                    "the brake over all organizations holds: {skip}");
+                decision = Decision::Skip(skip);
+            }
+        }
+        Ok((decision, Some(policy)))
     }
 
     fn skipped(&self, incoming: &Incoming<'_>, decision: LoggedDecision) -> Result<Vec<Outgoing>, Failure> {
@@ -171,7 +170,7 @@ impl Recharger {
         let organization = decision.organization.as_ref().map(OrganizationId::as_str).unwrap_or_default();
         tracing::info!(c_organization_id = organization, reason = word, correlation_id = %incoming.correlation,
             "no recharge for event {}: {detail}", incoming.event_id);
-        self.outcomes.with_label_values(&["skipped", word.as_str()]).inc();
+        self.metrics.outcomes.with_label_values(&["skipped", word.as_str()]).inc();
         let data = RechargeSkippedV1 {
             trigger_event_id: incoming.event_id.clone(),
             triggered_by: incoming.kind,
@@ -190,25 +189,20 @@ impl Recharger {
 
     /// Webhooks that are logged and not acted on.
     pub(super) async fn record_only(&self, delivery: &Delivery) -> Result<Vec<Outgoing>, Failure> {
-        let (event_type, team, reason, payload, source) = match delivery.kind() {
+        let (event_type, team, reason, payload) = match delivery.kind() {
             LowBalanceHintV1::KIND => {
                 let data = delivery.decode::<LowBalanceHintV1>()?.data;
-                (data.event_type, Some(data.team_id.to_string()), "hint".to_owned(), data.raw, "litellm")
-            }
-            StripeEventV1::KIND => {
-                let data = delivery.decode::<StripeEventV1>()?.data;
-                let raw = serde_json::to_value(&data).map_err(Failure::malformed)?;
-                (data.stripe_type, None, "hint".to_owned(), raw, "stripe")
+                (data.event_type, Some(data.team_id.to_string()), "hint".to_owned(), data.raw)
             }
             _ => {
                 let data = delivery.decode::<IgnoredWebhookV1>()?.data;
-                (data.event_type.unwrap_or_default(), data.team_id, data.reason, data.raw, "litellm")
+                (data.event_type.unwrap_or_default(), data.team_id, data.reason, data.raw)
             }
         };
         let event: Event<serde_json::Value> = serde_json::from_slice(&delivery.body).map_err(Failure::malformed)?;
         let log = TriggerLog {
             event_id: &event.id,
-            source,
+            source: "litellm",
             event_type: &event_type,
             organization: event.subject.as_ref(),
             team: team.as_deref(),
@@ -236,7 +230,7 @@ async fn replay(tx: &mut PgConnection, before: LoggedDecision) -> Result<Claim, 
         return Ok(Claim::Skipped(before));
     }
     let id = before.recharge_id.unwrap_or(RechargeId(uuid::Uuid::nil()));
-    let record = repo::record(tx, id).await?;
+    let record = record::repo::record(tx, id).await?;
     let record =
         record.ok_or_else(|| Failure::malformed(anyhow::anyhow!("recharge {id} was claimed but is not there")))?;
     Ok(Claim::Recharge(Box::new(record)))
@@ -295,7 +289,8 @@ fn new_record(
         state: State::Pending,
         triggered_by: incoming.kind,
         customer_id: card.as_ref().map(|card| card.customer_id.clone()).unwrap_or_default(),
-        payment_method_id: card.map(|card| card.payment_method_id).unwrap_or_default(),
+        payment_method_id: card.as_ref().map(|card| card.payment_method_id.clone()).unwrap_or_default(),
+        card_fingerprint: card.and_then(|card| card.fingerprint),
         payment_intent_id: None,
         charge_id: None,
         processor_fee: None,
@@ -308,5 +303,10 @@ fn new_record(
         charged_at: None,
         settled_at: None,
         ended_at: None,
+        times: Times::default(),
+        next_at: None,
+        undo: None,
+        refunded_amount: Money::zero(plan.amount.currency),
+        refunded_total: Money::zero(plan.total.currency),
     }
 }

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::clients::stripe::{Stripe, StripeConfig};
-use common::clock::{SystemClock, Timestamp};
+use common::clock::{ManualClock, SharedClock, SystemClock, Timestamp};
 use common::config::Secret;
 use common::contract::{Event, LimitExceededV1, LimitSource, Outgoing};
 use common::db;
 use common::ids::{EventId, OrganizationId};
 use common::money::FeePolicy;
 use common::worker::Delivery;
-use recharger::Recharger;
+use common::failure::Failure;
+use common::ids::RechargeId;
+use common::pay_link::PayLinks;
+use recharger::deadlines::Deadlines;
+use recharger::{OnSyncFailure, Publish, Recharger, Rules};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use simulators::Running;
@@ -33,6 +37,35 @@ pub(crate) fn organization() -> OrganizationId {
 
 pub(crate) fn at() -> Timestamp {
     Timestamp::UNIX_EPOCH
+}
+
+/// The usual rules.
+pub(crate) fn rules() -> Rules {
+    Rules {
+        fees: FeePolicy::default(),
+        deadlines: Deadlines::default(),
+        on_sync_failure: OnSyncFailure::Refund,
+        max_recharges_per_minute: 1_000,
+        links: PayLinks::new(Secret::new("a secret for links in tests"), "http://bill.test"),
+    }
+}
+
+/// Keeps what is published.
+#[derive(Default)]
+pub(crate) struct Published(std::sync::Mutex<Vec<Outgoing>>);
+
+impl Publish for Published {
+    async fn publish(&self, event: &Outgoing) -> Result<(), Failure> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+impl Published {
+    /// What was published since the last time.
+    pub(crate) fn take(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
 }
 
 pub(crate) fn exceeded(limit: &str) -> LimitExceededV1 {
@@ -97,6 +130,27 @@ impl World {
         Ok(())
     }
 
+    /// Saves another card, as ingress does.
+    pub(crate) async fn save_another_card(&self, card: &str) -> anyhow::Result<()> {
+        let stripe = self.client("sk_test_1")?;
+        let customer: String = sqlx::query_scalar("SELECT stripe_customer_id FROM organization_balance_config")
+            .fetch_one(&self.pool)
+            .await?;
+        let card = stripe.attach_payment_method(card, &customer, "attach another").await?;
+        let sql = "UPDATE organization_balance_config SET default_payment_method_id = $1";
+        sqlx::query(sql).bind(card.id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Calls Stripe as somebody else would.
+    pub(crate) async fn call(&self, path: &str, form: &str) -> anyhow::Result<()> {
+        let url = format!("{}/v1/{path}", self.stripe.url());
+        let request = self.http.post(url).bearer_auth("sk_test_1");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned());
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     fn client(&self, key: &str) -> anyhow::Result<Stripe> {
         let config =
             StripeConfig { url: self.stripe.url(), secret_key: Secret::new(key), timeout: Duration::from_millis(500) };
@@ -109,7 +163,40 @@ impl World {
 
     pub(crate) fn recharger_with_key(&self, key: &str) -> anyhow::Result<Recharger> {
         let registry = prometheus::Registry::new();
-        Ok(Recharger::new(self.pool.clone(), self.client(key)?, SystemClock::shared(), FeePolicy::default(), &registry))
+        Ok(Recharger::new(self.pool.clone(), self.client(key)?, SystemClock::shared(), rules(), &registry))
+    }
+
+    /// A recharger whose clock stands still until it is moved.
+    pub(crate) fn recharger_at(&self, clock: &ManualClock, rules: Rules) -> anyhow::Result<Recharger> {
+        let clock: SharedClock = std::sync::Arc::new(clock.clone());
+        let registry = prometheus::Registry::new();
+        Ok(Recharger::new(self.pool.clone(), self.client("sk_test_1")?, clock, rules, &registry))
+    }
+
+    /// The simulator's knobs.
+    pub(crate) async fn sim(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}/_sim/{what}", self.stripe.url());
+        let answer = self.http.post(url).json(body).send().await?.error_for_status()?.text().await?;
+        Ok(serde_json::from_str(&answer).unwrap_or(Value::Null))
+    }
+
+    /// Stripe's own books.
+    pub(crate) async fn books(&self) -> anyhow::Result<Value> {
+        let books = self.http.get(format!("{}/_sim/books", self.stripe.url())).send().await?.text().await?;
+        Ok(serde_json::from_str(&books)?)
+    }
+
+    /// What was captured and not given back, in cents.
+    pub(crate) async fn held(&self) -> anyhow::Result<i64> {
+        let books = self.books().await?;
+        let sum = |name: &str| books[name]["usd"].as_i64().unwrap_or(0);
+        Ok(sum("captured") - sum("refunded"))
+    }
+
+    /// A recharge's state.
+    pub(crate) async fn state(&self, id: RechargeId) -> anyhow::Result<String> {
+        let sql = "SELECT status FROM recharge_records WHERE recharge_id = $1";
+        Ok(sqlx::query_scalar(sql).bind(id.0).fetch_one(&self.pool).await?)
     }
 
     pub(crate) fn limit_exceeded(&self, id: &str, limit: &str, attempt: u32) -> Delivery {
@@ -131,9 +218,7 @@ impl World {
 
     /// How many payment intents have money, by Stripe's own books.
     pub(crate) async fn succeeded(&self) -> anyhow::Result<i64> {
-        let books = self.http.get(format!("{}/_sim/books", self.stripe.url())).send().await?.text().await?;
-        let books: Value = serde_json::from_str(&books)?;
-        Ok(books["payment_intents"]["succeeded"].as_i64().unwrap_or(0))
+        Ok(self.books().await?["payment_intents"]["succeeded"].as_i64().unwrap_or(0))
     }
 
     pub(crate) async fn remove(self) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::disputes;
 use super::world::{World, number, text};
 use crate::server::Shared;
 
@@ -53,8 +54,8 @@ pub(super) fn of(world: &World, shared: &Shared, replays: u64) -> Value {
         "refunded": refunds.remove("succeeded").unwrap_or_default(),
         "refunds_pending": refunds.remove("pending").unwrap_or_default(),
         "refunds_failed": refunds.remove("failed").unwrap_or_default(),
-        "disputed": disputed(world, |status| status != "won"),
-        "disputes_lost": disputed(world, |status| status == "lost"),
+        "disputed": disputed(world, disputes::took_money),
+        "disputes_lost": disputed(world, |dispute| dispute["status"] == "lost"),
         "by_customer": by_customer(customers),
         "payment_intents": by_status,
         "charges_succeeded": charges_succeeded,
@@ -69,9 +70,9 @@ fn owner(object: &Value) -> String {
     object["customer"].as_str().unwrap_or("none").to_owned()
 }
 
-fn disputed(world: &World, keep: impl Fn(&str) -> bool) -> BTreeMap<String, i64> {
+fn disputed(world: &World, keep: impl Fn(&Value) -> bool) -> BTreeMap<String, i64> {
     let mut totals = BTreeMap::new();
-    for dispute in world.newest_first("dispute").filter(|dispute| keep(&text(dispute, "status"))) {
+    for dispute in world.newest_first("dispute").filter(|dispute| keep(dispute)) {
         *totals.entry(text(dispute, "currency")).or_default() += number(dispute, "amount");
     }
     totals

@@ -117,6 +117,14 @@ pub(super) static LIVE_CARD: Decline = Decline {
 };
 /// What a processing payment fails with, unless told otherwise.
 pub(super) static SETTLED_BADLY: &Decline = &GENERIC;
+/// What a payment that had succeeded fails with: the account's holder took the debit back.
+pub(super) static TAKEN_BACK: Decline = Decline {
+    code: "debit_not_authorized",
+    decline_code: None,
+    advice_code: None,
+    message: "The customer has notified their bank that this payment was unauthorized.",
+    param: None,
+};
 
 const fn visa(number: &'static str, names: &'static [&'static str], behaviour: Behaviour) -> Card {
     Card { number, brand: "visa", funding: "credit", country: "US", names, behaviour }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::cards::Decline;
+use super::error::ApiError;
 use super::world::{World, number, text};
 
 const DAY: i64 = 86_400;
@@ -100,6 +101,23 @@ pub(super) fn capture(world: &mut World, id: &str, amount: i64) {
         charge["balance_transaction"] = json!(transaction);
     });
     world.emit(if was_authorized { "charge.captured" } else { "charge.succeeded" }, id);
+}
+
+/// A captured charge fails after all: the money leaves the balance again.
+pub(super) fn take_back(world: &mut World, id: &str, decline: &'static Decline) -> Result<(), ApiError> {
+    let charge = world.in_param("charge", id, "charge")?;
+    if number(&charge, "amount_refunded") != 0 || charge["disputed"] == true {
+        let message = format!("Charge {id} was refunded or disputed: it can't fail as well.");
+        return Err(ApiError::invalid("charge", message));
+    }
+    let returned =
+        balance_transaction(world, &charge, "payment_failure_refund", id, -number(&charge, "amount_captured"), 0);
+    world.update(id, |charge| {
+        charge["amount_captured"] = json!(0);
+        charge["failure_balance_transaction"] = json!(returned);
+    });
+    set_outcome(world, id, Outcome::Failed(decline));
+    Ok(())
 }
 
 fn set_status(charge: &mut Value, status: &str, paid: bool, captured: bool) {

@@ -30,6 +30,8 @@ pub(super) struct WebhookMode {
 pub(super) struct Config {
     pub(super) strict_attach: bool,
     pub(super) refunds: RefundMode,
+    /// This many refunds are refused, whatever `refunds` says; then it counts again.
+    pub(super) refunds_refuse_next: u32,
     /// Every call that changes something takes this long.
     pub(super) latency_ms: u64,
     pub(super) webhook_url: Option<String>,
@@ -43,6 +45,7 @@ impl Default for Config {
         Self {
             strict_attach: false,
             refunds: RefundMode::default(),
+            refunds_refuse_next: 0,
             latency_ms: 0,
             webhook_url: None,
             webhook_secret: None,

@@ -254,3 +254,16 @@ pub(super) fn settle(world: &mut World, id: &str, succeeded: bool) -> Result<Val
     }
     world.in_path("payment_intent", id, "intent")
 }
+
+/// A payment that had succeeded fails after all, as a bank debit can. (A knob.)
+pub(super) fn fail_late(world: &mut World, id: &str) -> Result<Value, ApiError> {
+    let intent = world.in_path("payment_intent", id, "intent")?;
+    if intent["status"] != "succeeded" {
+        let message = "Only a PaymentIntent with the status succeeded can fail late.";
+        return Err(ApiError::unexpected_state("payment_intent", message, intent));
+    }
+    charges::take_back(world, &text(&intent, "latest_charge"), &cards::TAKEN_BACK)?;
+    world.update(id, |intent| intent["amount_received"] = json!(0));
+    failed(world, id, &text(&intent, "payment_method"), &cards::TAKEN_BACK);
+    world.in_path("payment_intent", id, "intent")
+}

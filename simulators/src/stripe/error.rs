@@ -10,6 +10,8 @@ use crate::http::Reply;
 pub(super) struct ApiError {
     pub(super) status: u16,
     pub(super) fields: Map<String, Value>,
+    /// The request had begun to execute: an idempotency key keeps this answer.
+    executed: bool,
 }
 
 impl ApiError {
@@ -17,7 +19,7 @@ impl ApiError {
         let mut fields = Map::new();
         fields.insert("message".into(), json!(message));
         fields.insert("type".into(), json!(kind));
-        Self { status, fields }
+        Self { status, fields, executed: status == 402 || status >= 500 }
     }
 
     /// 400, with the parameter that is to blame.
@@ -121,6 +123,17 @@ impl ApiError {
             error = error.field("param", json!(param));
         }
         error
+    }
+
+    /// The refusal came while the request was executing, not from a look at its parameters.
+    pub(super) fn after_execution(mut self) -> Self {
+        self.executed = true;
+        self
+    }
+
+    /// Whether an idempotency key keeps this answer.
+    pub(super) fn is_kept(&self) -> bool {
+        self.executed
     }
 
     pub(super) fn code(self, code: &str) -> Self {

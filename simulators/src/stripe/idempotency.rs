@@ -1,7 +1,7 @@
 //! Idempotency keys, as Stripe documents them.
 //!
-//! Kept for a request that began executing: its status and body, 402 and 500 included. Not kept:
-//! validation errors (400, 404), 401, 409 and 429. A key is forgotten after 24 hours.
+//! Kept for a request that began executing: its status and body, 402, 500 and `balance_insufficient` included. Not
+//! kept: validation errors (400, 404), 401, 409 and 429. A key is forgotten after 24 hours.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ pub(super) struct Keys {
 
 /// What is to be done with a request that carries a key.
 pub(super) enum Begin {
-    /// Play it, and tell the ticket how it ended.
+    /// Play it, and let the ticket keep how it ended.
     Fresh(Ticket),
     /// The stored reply.
     Replay(Reply),
@@ -90,11 +90,10 @@ impl Keys {
 }
 
 impl Ticket {
-    /// Keeps the reply, when it is one that Stripe keeps.
-    pub(super) fn finish(self, reply: &Reply) {
-        let kept = reply.status < 400 || reply.status == 402 || reply.status >= 500;
+    /// Keeps the reply of a request that began executing.
+    pub(super) fn keep(self, reply: &Reply) {
         let mut entries = lock(&self.keys.entries);
-        if kept && let Some(entry) = entries.get_mut(&self.id) {
+        if let Some(entry) = entries.get_mut(&self.id) {
             entry.reply = Some(reply.clone());
         }
         drop(entries);

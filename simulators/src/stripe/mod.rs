@@ -51,6 +51,12 @@ pub struct Stripe {
     deliveries: Arc<Deliveries>,
 }
 
+/// How a request ended, and whether its idempotency key keeps that.
+struct Played {
+    reply: Reply,
+    kept: bool,
+}
+
 impl Stripe {
     /// Serves a new, empty account on `address` (port 0: any free port).
     ///
@@ -83,7 +89,7 @@ impl Stripe {
         let Some(api_key) = api_key(call) else { return ApiError::no_key().reply() };
         let params = Params::of_call(&call.query, &call.body);
         let key = call.header("idempotency-key").filter(|_| call.method == Method::POST);
-        let Some(key) = key else { return self.execute(call, fault, request, &params).await };
+        let Some(key) = key else { return self.execute(call, fault, request, &params).await.reply };
         let endpoint = format!("{} {}", call.method, call.path);
         let now = self.shared.clock.now();
         let reply = match self.keys.begin(&api_key, key, &endpoint, &params, now) {
@@ -95,8 +101,11 @@ impl Stripe {
             }
             Begin::Fresh(ticket) => {
                 let original = request.id.clone().unwrap_or_default();
-                let reply = self.execute(call, fault, request, &params).await.with("original-request", original);
-                ticket.finish(&reply);
+                let Played { reply, kept } = self.execute(call, fault, request, &params).await;
+                let reply = reply.with("original-request", original);
+                if kept {
+                    ticket.keep(&reply);
+                }
                 reply
             }
         };
@@ -104,7 +113,7 @@ impl Stripe {
     }
 
     /// Waits as long as a fault or the configuration wants, then takes effect.
-    async fn execute(&self, call: &Call, fault: Fault, request: Request, params: &Params) -> Reply {
+    async fn execute(&self, call: &Call, fault: Fault, request: Request, params: &Params) -> Played {
         let latency = lock(&self.world).config.latency_ms;
         let latency = if call.changes() { Duration::from_millis(latency) } else { Duration::ZERO };
         tokio::time::sleep(fault.delay() + latency).await;
@@ -114,9 +123,9 @@ impl Stripe {
             Ok::<Value, ApiError>(value)
         });
         match outcome {
-            _ if fault == Fault::ErrorAfter => ApiError::internal().reply(),
-            Ok(value) => Reply::json(200, &value),
-            Err(error) => error.reply(),
+            _ if fault == Fault::ErrorAfter => Played { reply: ApiError::internal().reply(), kept: true },
+            Ok(value) => Played { reply: Reply::json(200, &value), kept: true },
+            Err(error) => Played { reply: error.reply(), kept: error.is_kept() },
         }
     }
 

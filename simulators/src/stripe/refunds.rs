@@ -7,7 +7,7 @@ use super::config::RefundMode;
 use super::error::ApiError;
 use super::params::Params;
 use super::world::{World, number, text};
-use super::{charges, currency};
+use super::{charges, currency, disputes};
 
 const REASONS: &[&str] = &["duplicate", "fraudulent", "requested_by_customer"];
 
@@ -19,12 +19,13 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
         let message = format!("Invalid reason: must be one of {}", REASONS.join(", "));
         return Err(ApiError::invalid("reason", message));
     }
-    if world.config.refunds == RefundMode::Refuse {
+    if refuses(world) {
         return Err(ApiError::invalid(
             "",
             "Insufficient funds in your Stripe account. One way to add funds is by creating a charge with a test card that bypasses your pending balance.",
         )
-        .code("balance_insufficient"));
+        .code("balance_insufficient")
+        .after_execution());
     }
     let charge_id = text(&charge, "id");
     let pending = world.config.refunds == RefundMode::Pending
@@ -52,6 +53,17 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     Ok(refund)
 }
 
+/// Whether the balance is too low for the next refund.
+fn refuses(world: &mut World) -> bool {
+    match world.config.refunds_refuse_next.checked_sub(1) {
+        Some(left) => {
+            world.config.refunds_refuse_next = left;
+            true
+        }
+        None => world.config.refunds == RefundMode::Refuse,
+    }
+}
+
 fn charge_to_refund(world: &World, params: &Params) -> Result<Value, ApiError> {
     let charge = match (params.text("charge"), params.text("payment_intent")) {
         (Some(charge), _) => world.in_param("charge", charge, "charge")?,
@@ -77,7 +89,7 @@ fn charge_to_refund(world: &World, params: &Params) -> Result<Value, ApiError> {
         let message = format!("Charge {id} has not been captured, and can't be refunded.");
         return Err(ApiError::invalid("charge", message).code("charge_not_refundable"));
     }
-    let lost = world.newest_first("dispute").any(|dispute| dispute["charge"] == id && dispute["status"] != "won");
+    let lost = world.newest_first("dispute").any(|dispute| dispute["charge"] == id && disputes::took_money(dispute));
     if lost {
         let message = format!("Charge {id} has been charged back; cannot issue a refund.");
         return Err(ApiError::invalid("charge", message).code("charge_disputed"));

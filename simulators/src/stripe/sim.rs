@@ -72,6 +72,10 @@ impl Stripe {
         let outcome = self.with_world(request, |world| knob(world, path, &body));
         match outcome {
             None => Reply::problem(404, "no such knob: see the README of the simulators"),
+            // A button pressed twice: where the first press led.
+            Some(Err(error)) if from_page && error.fields.contains_key("payment_intent") => {
+                return_to_shop(&error.fields["payment_intent"], &body)
+            }
             Some(Err(error)) => error.reply(),
             Some(Ok(object)) if from_page => return_to_shop(&object, &body),
             Some(Ok(object)) => Reply::json(200, &object),
@@ -90,6 +94,7 @@ fn knob(world: &mut World, path: &[&str], body: &Value) -> Option<Result<Value, 
         ["payment_intents", id, "authenticate"] => {
             outcome().and_then(|succeeded| confirmation::authenticate(world, id, succeeded))
         }
+        ["payment_intents", id, "fail_late"] => confirmation::fail_late(world, id),
         ["setup_intents", id, "authenticate"] => {
             outcome().and_then(|succeeded| setup_intents::authenticate(world, id, succeeded))
         }
@@ -101,16 +106,26 @@ fn knob(world: &mut World, path: &[&str], body: &Value) -> Option<Result<Value, 
     })
 }
 
+const PAGE_HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+<title>3D Secure (simulated)</title></head><body>";
+
 /// The page which stands for the bank's, for a person with a browser.
 fn bank_page(world: &World, kind: &str, id: &str) -> Reply {
     let Some(intent) = world.find(id) else { return Reply::problem(404, "no such intent") };
+    if intent["status"] != "requires_action" {
+        let page = format!(
+            "{PAGE_HEAD}<h1>3D Secure (simulated)</h1><p>There is nothing to confirm: {} is {}.</p></body></html>",
+            escaped(&text(intent, "id")),
+            escaped(&text(intent, "status")),
+        );
+        return html(200, page);
+    }
     let return_url = intent["next_action"]["redirect_to_url"]["return_url"].as_str().unwrap_or("");
     let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>3D Secure (simulated)</title></head><body>\
-<h1>3D Secure (simulated)</h1><p>{} is {}.</p>\
+        "{PAGE_HEAD}<h1>3D Secure (simulated)</h1><p>{} is {}.</p>\
 <form method=\"post\" action=\"/_sim/{kind}/{}/authenticate\">\
 <input type=\"hidden\" name=\"return_url\" value=\"{}\">\
-<button name=\"outcome\" value=\"succeeded\">Complete</button> \
+<button name=\"outcome\" value=\"succeeded\">Authenticate</button> \
 <button name=\"outcome\" value=\"failed\">Fail</button></form></body></html>",
         escaped(&text(intent, "id")),
         escaped(&text(intent, "status")),
@@ -122,7 +137,7 @@ fn bank_page(world: &World, kind: &str, id: &str) -> Reply {
 
 /// Back to where the merchant wanted the customer, with Stripe's parameters.
 fn return_to_shop(intent: &Value, body: &Value) -> Reply {
-    let failed = !intent["last_payment_error"].is_null() || !intent["last_setup_error"].is_null();
+    let failed = matches!(text(intent, "status").as_str(), "requires_payment_method" | "canceled");
     let status = if failed { "failed" } else { "succeeded" };
     let Some(url) = body["return_url"].as_str().filter(|url| url.starts_with("http")) else {
         return html(200, format!("<!doctype html><title>Done</title><p>{status}</p>"));

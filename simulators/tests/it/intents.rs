@@ -115,6 +115,18 @@ async fn step_by_step_update_capture_cancel() {
         assert_eq!(answer.str("/error/code"), "payment_intent_unexpected_state", "{action}");
         assert_eq!(answer.str("/error/payment_intent/status"), "succeeded");
     }
+    let (customer, method) = api.customer_with("pm_card_authenticationRequired").await;
+    let waiting = api.charge(&customer, &method).await;
+    let waiting = format!("{PATH}/{}", waiting.str("/error/payment_intent/id"));
+    let fields = [("payment_method", &*method), ("return_url", "https://shop.example/done"), ("off_session", "false")];
+    let asked = api.post(&format!("{waiting}/confirm"), &fields).await.ok();
+    assert_eq!(asked["status"], "requires_action");
+    let canceled = api.post(&format!("{waiting}/cancel"), &[]).await.ok();
+    assert_eq!((&canceled["status"], &canceled["next_action"]), (&json!("canceled"), &Value::Null));
+    for action in ["confirm", "cancel"] {
+        let answer = api.post(&format!("{waiting}/{action}"), &fields).await;
+        assert_eq!(answer.str("/error/code"), "payment_intent_unexpected_state", "{action}");
+    }
     let other = api.post(PATH, &[("amount", "1000"), ("currency", "usd")]).await;
     let canceled = api.post(&format!("{PATH}/{}/cancel", other.str("/id")), &[]).await.ok();
     assert_eq!(canceled["status"], "canceled");
@@ -135,7 +147,8 @@ async fn authentication_on_session() {
     assert_eq!(waiting["status"], "requires_action");
     let page = waiting["next_action"]["redirect_to_url"]["url"].as_str().unwrap();
     let shown = api.client.get(page).send().await.unwrap().text().await.unwrap();
-    assert!(shown.contains("name=\"outcome\""), "{shown}");
+    assert!(shown.contains("name=\"outcome\" value=\"succeeded\">Authenticate</button>"), "{shown}");
+    assert!(shown.contains("name=\"outcome\" value=\"failed\">Fail</button>"), "{shown}");
     let failed = api.sim(&format!("payment_intents/{id}/authenticate"), json!({ "outcome": "failed" })).await;
     assert_eq!(failed["status"], "requires_payment_method");
     assert_eq!(failed["last_payment_error"]["code"], "payment_intent_authentication_failure");
@@ -143,11 +156,21 @@ async fn authentication_on_session() {
     let no_follow = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let form = format!("outcome=succeeded&return_url={back}");
     let request = no_follow.post(page).header("content-type", "application/x-www-form-urlencoded");
-    let answer = request.body(form).send().await.unwrap();
+    let again = request.try_clone().unwrap();
+    let answer = request.body(form.clone()).send().await.unwrap();
     assert_eq!(answer.status(), 303);
     let location = answer.headers()["location"].to_str().unwrap();
     assert!(location.starts_with("https://shop.example/done?x=1&payment_intent=pi_"), "{location}");
     assert!(location.ends_with("&redirect_status=succeeded"));
+    // The button pressed twice leads to the same place, the page opened again says that it is over.
+    let second = again.body(form).send().await.unwrap();
+    assert_eq!((second.status(), &second.headers()["location"]), (answer.status(), &answer.headers()["location"]));
+    let over = api.client.get(page).send().await.unwrap().text().await.unwrap();
+    assert!(over.contains("is succeeded") && !over.contains("<form"), "{over}");
+    for kind in ["payment_intent.requires_action", "payment_intent.payment_failed", "payment_intent.succeeded"] {
+        let events = api.get(&format!("/v1/events?type={kind}")).await.ok();
+        assert!(!events["data"].as_array().unwrap().is_empty(), "{kind}");
+    }
     assert_eq!(api.get(&format!("{PATH}/{id}")).await.ok()["status"], "succeeded");
     assert_eq!(api.books().await["charges_succeeded"], 1);
 }

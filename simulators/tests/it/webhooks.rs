@@ -79,6 +79,49 @@ async fn the_events_of_everything_that_happens() {
 }
 
 #[tokio::test]
+async fn what_money_back_sends_names_the_payment() {
+    let (api, receiver) = with_receiver(&[], json!({})).await;
+    let intent = api.paid().await;
+    let id = intent["id"].as_str().unwrap();
+    api.sim("config", json!({ "refunds": "pending" })).await;
+    let fields = [("payment_intent", id), ("amount", "1"), ("metadata[refund_key]", "k1")];
+    let refund = api.post("/v1/refunds", &fields).await;
+    api.sim(&format!("refunds/{}/settle", refund.str("/id")), json!({ "outcome": "failed" })).await;
+    let dispute = api.sim("disputes", json!({ "payment_intent": id })).await;
+    let close = format!("disputes/{}/close", dispute["id"].as_str().unwrap());
+    api.sim(&close, json!({ "status": "won" })).await;
+    let refunds = ["refund.created", "refund.updated", "refund.failed"];
+    let disputes = [
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+        "charge.dispute.closed",
+    ];
+    let all = receiver
+        .until(|all| {
+            let mut kinds = refunds.iter().chain(&disputes).chain(&["charge.refunded"]);
+            kinds.all(|kind| !of_kind(all, kind).is_empty())
+        })
+        .await;
+    let object = |kind: &str| of_kind(&all, kind)[0].body["data"]["object"].clone();
+    for kind in refunds {
+        let refund = object(kind);
+        assert_eq!((&refund["object"], &refund["payment_intent"]), (&json!("refund"), &intent["id"]), "{kind}");
+        assert_eq!(refund["charge"], intent["latest_charge"], "{kind}");
+        assert_eq!(refund["metadata"], json!({ "refund_key": "k1" }), "{kind}");
+    }
+    for kind in disputes {
+        let dispute = object(kind);
+        assert_eq!((&dispute["object"], &dispute["payment_intent"]), (&json!("dispute"), &intent["id"]), "{kind}");
+        assert_eq!(dispute["charge"], intent["latest_charge"], "{kind}");
+    }
+    let charge = object("charge.refunded");
+    assert_eq!((&charge["object"], &charge["id"]), (&json!("charge"), &intent["latest_charge"]));
+    assert_eq!((&charge["payment_intent"], &charge["metadata"]), (&intent["id"], &intent["metadata"]));
+    assert_eq!((&charge["amount_refunded"], &charge["metadata"]["recharge_id"]), (&json!(1), &json!("r1")));
+}
+
+#[tokio::test]
 async fn refused_deliveries_are_repeated() {
     let (api, receiver) = with_receiver(&[500, 302, 404], json!({})).await;
     api.post("/v1/customers", &[]).await.ok();

@@ -50,6 +50,17 @@ impl Kms {
         self.call(Method::POST, "/_sim/quota", body).await;
     }
 
+    /// What an organization has spent in total.
+    pub(crate) async fn spends(&self, organization: &str, usage: &str) {
+        let body = json!({ "c_organization_id": organization, "usage": usage });
+        self.call(Method::POST, "/_sim/usage", body).await;
+    }
+
+    /// Plays another version.
+    pub(crate) async fn configure(&self, config: Value) {
+        self.call(Method::POST, "/_sim/config", config).await;
+    }
+
     /// What goes wrong with the next calls that change something.
     pub(crate) async fn faults(&self, faults: &[&str]) {
         self.call(Method::POST, "/_sim/faults", json!(faults)).await;

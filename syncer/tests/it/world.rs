@@ -1,29 +1,38 @@
 //! A database of its own for every test, and syncers on it.
 
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::clients::quota::kms::{Kms as KmsClient, KmsConfig};
-use common::clock::{ManualClock, SharedClock, Timestamp};
+use common::clock::{ManualClock, Timestamp};
 use common::contract::{
-    Event, LedgerCreditedV1, LedgerReversedV1, Outgoing, Payload, PostingKind, QuotaAdoptedV1, QuotaSyncedV1,
-    SyncRequestedV1,
+    EvaluateRequestedV1, Event, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, Outgoing, Payload, PostingKind,
+    QuotaAdoptedV1, QuotaFailedV1, QuotaSyncedV1, ReconcileRequestedV1, SyncRequestedV1,
 };
 use common::failure::Failure;
-use common::ids::{EventId, IdSource as _, OrganizationId, RandomIds};
+use common::ids::{EventId, IdSource as _, OrganizationId, RandomIds, RechargeId};
 use common::money::{Currency, Money};
+use common::shutdown::Shutdown;
 use common::worker::{Delivery, Handler as _};
 use prometheus::Registry;
 use rust_decimal::Decimal;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
-use syncer::Syncer;
+use syncer::{Announce, Policy, Setup, Sweep, Syncer, Tally};
 
 /// The pool of one replica: as many connections as in production.
 const CONNECTIONS: u32 = 10;
 /// Calls to the KMS give up after this.
 const TIMEOUT: Duration = Duration::from_millis(500);
+/// As in production.
+pub(crate) const MAX_ATTEMPTS: u32 = 40;
+
+/// When tests begin, and their events happen. Finer than PostgreSQL keeps it.
+fn start() -> Timestamp {
+    Timestamp::from_timestamp(1_800_000_000, 123_456_789).unwrap()
+}
 
 pub(crate) struct World {
     pub(crate) pool: PgPool,
@@ -38,6 +47,71 @@ pub(crate) struct World {
 pub(crate) struct Replica {
     pub(crate) syncer: Syncer,
     pub(crate) registry: Registry,
+    pool: PgPool,
+}
+
+/// A broker of the sweep's: it remembers, or does not confirm.
+#[derive(Clone, Default)]
+pub(crate) struct Announced {
+    events: Arc<Mutex<Vec<Outgoing>>>,
+    deaf: Arc<AtomicBool>,
+}
+
+impl Announce for Announced {
+    async fn announce(&self, event: &Outgoing) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.deaf.load(Ordering::Relaxed), "not confirmed");
+        self.events.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+impl Announced {
+    /// What was published since the last time.
+    pub(crate) fn take(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut *self.events.lock().unwrap())
+    }
+
+    /// Whether it confirms nothing.
+    pub(crate) fn deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::Relaxed);
+    }
+}
+
+/// One replica's sweep.
+pub(crate) struct Sweeper {
+    pub(crate) replica: Replica,
+    pub(crate) sweep: Sweep<Announced>,
+    pub(crate) said: Announced,
+}
+
+impl Sweeper {
+    /// Sweeps once; it must be its turn.
+    pub(crate) async fn sweep(&self) -> Tally {
+        self.try_sweep().await.expect("it is this replica's turn")
+    }
+
+    pub(crate) async fn try_sweep(&self) -> Option<Tally> {
+        self.sweep.once(&Shutdown::new()).await.unwrap()
+    }
+
+    /// Sweeps once, which leads to this.
+    pub(crate) async fn says<T: Payload>(&self) -> Event<T> {
+        self.sweep().await;
+        only(self.said.take())
+    }
+
+    /// Sweeps once, which leads to nothing.
+    pub(crate) async fn is_silent(&self) -> Tally {
+        let tally = self.sweep().await;
+        assert_eq!(self.said.take(), []);
+        tally
+    }
+
+    /// As when the process is killed: nothing is closed in order.
+    pub(crate) async fn dies(self) {
+        drop(self.sweep);
+        self.replica.pool.close().await;
+    }
 }
 
 impl World {
@@ -51,7 +125,7 @@ impl World {
         let options = admin.clone().database(&database);
         let pool = pool(&options);
         common::db::migrate_up(&pool).await.unwrap();
-        let clock = ManualClock::new(Timestamp::from_timestamp(1_800_000_000, 123_456_789).unwrap());
+        let clock = ManualClock::new(start());
         Self { pool, kms_url, clock, options, admin, database }
     }
 
@@ -63,13 +137,50 @@ impl World {
 
     /// Another replica, with its own pool, HTTP client and breaker.
     pub(crate) fn replica(&self) -> Replica {
+        self.replica_with(Policy::default())
+    }
+
+    pub(crate) fn replica_with(&self, policy: Policy) -> Replica {
         let registry = Registry::new();
         let config =
             KmsConfig { connect_timeout: TIMEOUT, timeout: TIMEOUT, ..KmsConfig::new(self.kms_url.parse().unwrap()) };
-        let backend = Arc::new(KmsClient::new(&config, &registry).unwrap());
-        let clock: SharedClock = Arc::new(self.clock.clone());
-        let syncer = Syncer::new(pool(&self.options), CONNECTIONS, backend, clock, &registry);
-        Replica { syncer, registry }
+        let pool = pool(&self.options);
+        let syncer = Syncer::new(Setup {
+            pool: pool.clone(),
+            connections: CONNECTIONS,
+            max_attempts: MAX_ATTEMPTS,
+            backend: Arc::new(KmsClient::new(&config, &registry).unwrap()),
+            clock: Arc::new(self.clock.clone()),
+            policy,
+            registry: registry.clone(),
+        });
+        Replica { syncer, registry, pool }
+    }
+
+    /// Another replica that sweeps.
+    pub(crate) fn sweeper(&self) -> Sweeper {
+        self.sweeper_with(Policy::default())
+    }
+
+    pub(crate) fn sweeper_with(&self, policy: Policy) -> Sweeper {
+        let (replica, said) = (self.replica_with(policy), Announced::default());
+        let sweep = replica.syncer.sweep(said.clone());
+        Sweeper { replica, sweep, said }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(chrono::Duration::from_std(time).unwrap());
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
+    }
+
+    /// The one number that a query comes to.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let (number,) = sqlx::query_as(AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await.unwrap();
+        number
     }
 
     /// An organization as ingress would have made it.
@@ -121,6 +232,21 @@ impl Replica {
         only(self.handle(delivery).await.unwrap())
     }
 
+    /// Handles something whose push is given up.
+    pub(crate) async fn failed(&self, delivery: &Delivery) -> Event<QuotaFailedV1> {
+        only(self.handle(delivery).await.unwrap())
+    }
+
+    /// The value of a gauge without labels, or with this one.
+    pub(crate) fn gauge(&self, name: &str, label: Option<&str>) -> i64 {
+        let families = self.registry.gather();
+        let mut metrics = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+        let metric = metrics
+            .find(|metric| label.is_none_or(|label| metric.get_label().iter().any(|one| one.value() == label)))
+            .unwrap_or_else(|| panic!("there is no {name} {label:?}"));
+        format!("{}", metric.get_gauge().get_value()).parse().unwrap()
+    }
+
     /// Handles something that can't be done now; returns why.
     pub(crate) async fn retried(&self, delivery: &Delivery) -> String {
         match self.handle(delivery).await {
@@ -142,7 +268,7 @@ impl Replica {
     }
 }
 
-fn only<T: Payload>(mut outgoing: Vec<Outgoing>) -> Event<T> {
+pub(crate) fn only<T: Payload>(mut outgoing: Vec<Outgoing>) -> Event<T> {
     assert_eq!(outgoing.len(), 1, "{outgoing:?}");
     let outgoing = outgoing.remove(0);
     assert_eq!(common::contract::kind_of(&outgoing.subject), T::KIND);
@@ -172,7 +298,7 @@ pub(crate) fn usd(amount: &str) -> Money {
     Money::from_decimal(decimal(amount), Currency::USD).unwrap()
 }
 
-fn delivery<T: Payload>(event: Event<T>) -> Delivery {
+pub(crate) fn delivery<T: Payload>(event: Event<T>) -> Delivery {
     let outgoing = event.outgoing().unwrap();
     Delivery {
         stream: common::contract::streams::of(&outgoing.subject).unwrap().to_owned(),
@@ -197,7 +323,7 @@ pub(crate) fn credited(organization: &str, version: i64, quota: Money, posting: 
     };
     let organization = OrganizationId::parse(organization).unwrap();
     let cause = format!("{organization}-{version}");
-    delivery(Event::following(&cause, &organization, Timestamp::UNIX_EPOCH, &EventId::parse(chain).unwrap(), data))
+    delivery(Event::following(&cause, &organization, start(), &EventId::parse(chain).unwrap(), data))
 }
 
 pub(crate) fn charged(organization: &str, version: i64, quota: Money) -> Delivery {
@@ -216,12 +342,51 @@ pub(crate) fn reversed(organization: &str, version: i64, quota: Money) -> Delive
     let organization = OrganizationId::parse(organization).unwrap();
     let cause = format!("{organization}-{version}");
     let chain = EventId::parse(format!("evt_{version}")).unwrap();
-    delivery(Event::following(&cause, &organization, Timestamp::UNIX_EPOCH, &chain, data))
+    delivery(Event::following(&cause, &organization, start(), &chain, data))
 }
 
 /// A request to sync, with this id.
 pub(crate) fn sync(organization: &str, id: &str) -> Delivery {
     let data = SyncRequestedV1 { requested_by: "operator".to_owned(), litellm_team_id: None };
     let id = EventId::parse(id).unwrap();
-    delivery(Event::first(id, Some(OrganizationId::parse(organization).unwrap()), Timestamp::UNIX_EPOCH, data))
+    delivery(Event::first(id, Some(OrganizationId::parse(organization).unwrap()), start(), data))
+}
+
+/// A request to look at a balance, with this id.
+pub(crate) fn evaluate(organization: &str, id: &str) -> Delivery {
+    let data = EvaluateRequestedV1 { reason: "policy_changed".to_owned(), requested_by: "operator".to_owned() };
+    let id = EventId::parse(id).unwrap();
+    delivery(Event::first(id, Some(OrganizationId::parse(organization).unwrap()), start(), data))
+}
+
+/// A request to compare the books in this run.
+pub(crate) fn reconcile(run_id: &str) -> Delivery {
+    let data = ReconcileRequestedV1 { run_id: run_id.to_owned(), since: start(), requested_by: "schedule".to_owned() };
+    delivery(Event::first(EventId::parse(format!("req_{run_id}")).unwrap(), None, start(), data))
+}
+
+/// The credit of a recharge.
+pub(crate) fn recharged(organization: &str, version: i64, quota: Money, recharge_id: RechargeId) -> Delivery {
+    let mut event = charged(organization, version, quota).decode::<LedgerCreditedV1>().unwrap();
+    event.data.recharge_id = Some(recharge_id);
+    delivery(event)
+}
+
+/// A dispute's hold.
+pub(crate) fn held(organization: &str, version: i64, quota: Money) -> Delivery {
+    let data = LedgerHeldV1 {
+        transaction_id: RandomIds.fresh(),
+        recharge_id: None,
+        amount: quota,
+        quota,
+        ledger_version: version,
+    };
+    let organization = OrganizationId::parse(organization).unwrap();
+    let chain = EventId::parse(format!("evt_{version}")).unwrap();
+    delivery(Event::following(&format!("{organization}-{version}"), &organization, start(), &chain, data))
+}
+
+/// The same message, delivered for the `attempt`th time.
+pub(crate) fn attempt(delivery: &Delivery, attempt: u32) -> Delivery {
+    Delivery { attempt, ..delivery.clone() }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::{BackendError, BackendQuota, Usage};
+use super::{BackendError, BackendQuota, Listing, Usage};
 use crate::ids::{OrganizationId, TeamId};
 use crate::money::decimal_from_json;
 
@@ -83,16 +83,28 @@ fn team(value: Option<&Value>) -> Option<TeamId> {
 
 /// Finds one organization in the list.
 pub(super) fn in_list(list: &Value, wanted: &OrganizationId) -> Result<Option<BackendQuota>, BackendError> {
-    let items = list
-        .as_array()
-        .or_else(|| list.get("organizations")?.as_array())
-        .or_else(|| list.get("data")?.as_array())
-        .ok_or_else(|| BackendError::unavailable("the list of organizations is not a list"))?;
-    items
+    items(list)?
         .iter()
         .find(|item| item.get("c_organization_id").is_some_and(|id| id == wanted.as_str()))
         .map(|item| organization(item, wanted))
         .transpose()
+}
+
+/// Reads the whole list. What in it can't be read, or is nobody of ours, is passed over: one such must not hide the others.
+pub(super) fn listing(list: &Value) -> Result<Listing, BackendError> {
+    let known = items(list)?.iter().filter_map(|item| {
+        let id = OrganizationId::parse(item.get("c_organization_id")?.as_str()?).ok()?;
+        let quota = organization(item, &id).ok()?;
+        Some((id, quota))
+    });
+    Ok(known.collect())
+}
+
+fn items(list: &Value) -> Result<&Vec<Value>, BackendError> {
+    list.as_array()
+        .or_else(|| list.get("organizations")?.as_array())
+        .or_else(|| list.get("data")?.as_array())
+        .ok_or_else(|| BackendError::unavailable("the list of organizations is not a list"))
 }
 
 /// Reads what was spent. A negative number is how the KMS says that it does not know.
@@ -204,6 +216,19 @@ mod tests {
         assert_eq!(in_list(&json!([one]), &acme()), Ok(None));
         assert!(in_list(&json!({ "detail": "no" }), &acme()).is_err());
         assert!(in_list(&json!([{ "c_organization_id": "acme" }]), &acme()).is_err());
+    }
+
+    #[test]
+    fn the_list_is_read_whole_and_what_is_odd_in_it_passed_over() {
+        let good = json!({ "c_organization_id": "acme", "quota": "2.50", "l_team_id": "team_1" });
+        let odd =
+            [json!({ "c_organization_id": "a b", "quota": 1 }), json!({ "c_organization_id": "other" }), json!(7)];
+        let list = Value::Array(odd.into_iter().chain([good]).collect());
+        let got = listing(&list).unwrap();
+        assert_eq!(got.keys().map(OrganizationId::as_str).collect::<Vec<_>>(), ["acme"]);
+        assert_eq!(got[&acme()].quota, decimal("2.5"));
+        assert!(listing(&json!({ "detail": "no" })).is_err());
+        assert!(listing(&json!([])).unwrap().is_empty());
     }
 
     #[test]

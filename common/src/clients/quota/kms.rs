@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
-use super::{Account, BackendError, BackendQuota, Breaker, QuotaBackend, Usage, http};
+use super::{Account, BackendError, BackendQuota, Breaker, Listing, QuotaBackend, Usage, http};
 use crate::ids::OrganizationId;
 use crate::money::decimal_to_number;
 use crate::telemetry;
@@ -213,6 +213,14 @@ impl Kms {
         }
     }
 
+    async fn everybody(&self) -> Result<Option<Listing>, BackendError> {
+        match self.repeatable(Call::get("list", "/organizations/".to_owned())).await? {
+            Answer::Body(list) => answer::listing(&list).map(Some),
+            Answer::Rejected { status: 404 | 405, .. } => Ok(None),
+            Answer::Rejected { status, reason } => Err(BackendError::Refused { status, reason }),
+        }
+    }
+
     async fn make(&self, wanted: &OrganizationId, quota: Decimal) -> Result<BackendQuota, BackendError> {
         let body = json!({ "c_organization_id": wanted, "quota": decimal_to_number(quota) });
         let path = "/organizations/".to_owned();
@@ -254,6 +262,9 @@ impl QuotaBackend for Kms {
     }
     fn read<'a>(&'a self, account: &'a Account) -> BoxFuture<'a, Result<Option<BackendQuota>, BackendError>> {
         Box::pin(self.find(&account.organization))
+    }
+    fn list(&self) -> BoxFuture<'_, Result<Option<Listing>, BackendError>> {
+        Box::pin(self.everybody())
     }
     fn create<'a>(&'a self, account: &'a Account, quota: Decimal) -> BoxFuture<'a, Result<BackendQuota, BackendError>> {
         Box::pin(self.make(&account.organization, quota))

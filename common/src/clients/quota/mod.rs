@@ -7,6 +7,7 @@ mod breaker;
 mod http;
 pub mod kms;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -33,6 +34,9 @@ pub struct BackendQuota {
     /// The team it enforces it on.
     pub team_id: Option<TeamId>,
 }
+
+/// The quotas in force, by organization.
+pub type Listing = BTreeMap<OrganizationId, BackendQuota>;
 
 /// What an organization has spent in total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +82,10 @@ pub trait QuotaBackend: Send + Sync + 'static {
 
     /// What it enforces now; `None` when it does not know the organization.
     fn read<'a>(&'a self, account: &'a Account) -> BoxFuture<'a, Result<Option<BackendQuota>, BackendError>>;
+
+    /// What it enforces for everybody whom it lists, in one call; `None` where it has no list. Whoever is not in it may be
+    /// known all the same: [`Self::read`] tells.
+    fn list(&self) -> BoxFuture<'_, Result<Option<Listing>, BackendError>>;
 
     /// Makes the organization known to it. Where it was known already nothing changes, and what it has is returned.
     fn create<'a>(&'a self, account: &'a Account, quota: Decimal) -> BoxFuture<'a, Result<BackendQuota, BackendError>>;

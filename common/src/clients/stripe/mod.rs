@@ -1,9 +1,18 @@
 //! Stripe: async-stripe's typed requests over a transport of our own, and what an answer means.
 
+mod confirm;
+mod disputes;
+mod intent;
+mod listing;
 mod outcome;
+mod refunds;
 mod requests;
 mod transport;
 
+pub use confirm::Confirmation;
+pub use disputes::{DisputeSeen, DisputeStatus};
+pub use listing::IntentSeen;
 pub use outcome::{FaultKind, StripeFault};
+pub use refunds::{RefundOrder, RefundSeen, RefundStatus};
 pub use requests::{Captured, Card, ChargeOrder, ChargeOutcome, Stripe};
 pub use transport::{StripeConfig, Transport};

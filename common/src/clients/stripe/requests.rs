@@ -8,18 +8,23 @@ use stripe_core::customer::{CreateCustomer, UpdateCustomer, UpdateCustomerInvoic
 use stripe_core::payment_intent::{
     CreatePaymentIntent, CreatePaymentIntentOffSession, ListPaymentIntent, RetrievePaymentIntent,
 };
-use stripe_payment::payment_method::AttachPaymentMethod;
-use stripe_shared::{ApiErrors, PaymentIntent, PaymentIntentStatus};
+use stripe_payment::payment_method::{AttachPaymentMethod, RetrievePaymentMethod};
+use stripe_shared::{PaymentIntent, PaymentMethod};
 
+use super::intent::read_intent;
 use super::outcome::{FaultKind, StripeFault};
 use super::transport::{StripeConfig, Transport};
+use crate::clock::Timestamp;
 use crate::ids::{OrganizationId, RechargeId};
 use crate::money::{Currency, Money};
+
+/// What is wanted with every payment intent: its charge, and what that cost.
+pub(super) const WITH_CHARGE: &str = "latest_charge.balance_transaction";
 
 /// Stripe, as far as Bill-Service needs it. Clones share connections.
 #[derive(Clone)]
 pub struct Stripe {
-    transport: Transport,
+    pub(super) transport: Transport,
 }
 
 /// A card that is attached to a customer.
@@ -71,6 +76,8 @@ pub struct Captured {
     pub received: Money,
     /// What Stripe kept, when it is known and in the same currency.
     pub processor_fee: Option<Money>,
+    /// When Stripe made the charge, when its answer says so.
+    pub captured_at: Option<Timestamp>,
 }
 
 /// What became of a charge.
@@ -120,13 +127,16 @@ impl Stripe {
     ) -> Result<Card, StripeFault> {
         let request = AttachPaymentMethod::new(payment_method_id).customer(customer_id);
         let method = request.customize().request_strategy(strategy(key)?).send(&self.transport).await?;
-        let card = method.card.as_ref();
-        Ok(Card {
-            id: method.id.to_string(),
-            brand: card.map(|card| card.brand.clone()),
-            last4: card.map(|card| card.last4.clone()),
-            fingerprint: card.and_then(|card| card.fingerprint.clone()),
-        })
+        Ok(card(&method))
+    }
+
+    /// Reads a saved card again: its network may have sent new data since.
+    ///
+    /// # Errors
+    /// What Stripe says; for an id that Stripe does not know, [`FaultKind::Refused`] with `resource_missing`.
+    pub async fn read_payment_method(&self, payment_method_id: &str) -> Result<Card, StripeFault> {
+        let method = RetrievePaymentMethod::new(payment_method_id).customize().send(&self.transport).await?;
+        Ok(card(&method))
     }
 
     /// Makes a payment method the customer's default.
@@ -158,7 +168,7 @@ impl Stripe {
             .off_session(CreatePaymentIntentOffSession::Bool(true))
             .confirm(true)
             .description(format!("Quota recharge for {}", order.organization))
-            .expand(vec!["latest_charge.balance_transaction".to_owned()])
+            .expand(vec![WITH_CHARGE.to_owned()])
             .metadata(metadata);
         let strategy = match strategy(&order.idempotency_key()) {
             Ok(strategy) => strategy,
@@ -182,7 +192,7 @@ impl Stripe {
             let mut request = ListPaymentIntent::new()
                 .customer(order.customer_id.as_str())
                 .limit(100)
-                .expand(vec!["data.latest_charge.balance_transaction".to_owned()]);
+                .expand(vec![format!("data.{WITH_CHARGE}")]);
             if let Some(after) = &after {
                 request = request.starting_after(after.as_str());
             }
@@ -202,14 +212,29 @@ impl Stripe {
     /// # Errors
     /// What Stripe says.
     pub async fn read_charge(&self, payment_intent_id: &str, total: Money) -> Result<ChargeOutcome, StripeFault> {
-        let request =
-            RetrievePaymentIntent::new(payment_intent_id).expand(vec!["latest_charge.balance_transaction".to_owned()]);
-        let intent = request.customize().send(&self.transport).await?;
+        let intent = self.fetch_intent(payment_intent_id).await?;
         Ok(read_intent(&intent, total))
+    }
+
+    /// The payment intent itself, with its charge and what that cost.
+    pub(super) async fn fetch_intent(&self, payment_intent_id: &str) -> Result<PaymentIntent, StripeFault> {
+        let request = RetrievePaymentIntent::new(payment_intent_id).expand(vec![WITH_CHARGE.to_owned()]);
+        request.customize().send(&self.transport).await
     }
 }
 
-fn strategy(key: &str) -> Result<RequestStrategy, StripeFault> {
+fn card(method: &PaymentMethod) -> Card {
+    let card = method.card.as_ref();
+    Card {
+        id: method.id.to_string(),
+        brand: card.map(|card| card.brand.clone()),
+        last4: card.map(|card| card.last4.clone()),
+        fingerprint: card.and_then(|card| card.fingerprint.clone()),
+    }
+}
+
+/// One try with this key; the library's other strategies draw keys of their own.
+pub(super) fn strategy(key: &str) -> Result<RequestStrategy, StripeFault> {
     let key = IdempotencyKey::new(key).map_err(|error| StripeFault {
         kind: FaultKind::Refused { code: "idempotency_key".to_owned(), param: None },
         status: None,
@@ -223,79 +248,4 @@ fn strategy(key: &str) -> Result<RequestStrategy, StripeFault> {
 fn stripe_currency(currency: Currency) -> stripe_types::Currency {
     // Every three-letter code parses: one that the library does not know is passed on for Stripe to judge.
     currency.code().parse().unwrap_or(stripe_types::Currency::USD)
-}
-
-/// A payment intent as an outcome. Credit is given only for `succeeded`, with amount and currency as ordered.
-fn read_intent(intent: &PaymentIntent, ordered: Money) -> ChargeOutcome {
-    let id = intent.id.to_string();
-    match &intent.status {
-        PaymentIntentStatus::Succeeded => captured(intent, ordered),
-        PaymentIntentStatus::Processing => ChargeOutcome::Processing { payment_intent_id: id },
-        PaymentIntentStatus::RequiresAction => fault(
-            FaultKind::AuthenticationRequired { payment_intent_id: Some(id) },
-            "the bank wants the customer to confirm",
-        ),
-        PaymentIntentStatus::RequiresPaymentMethod => declined(id, intent.last_payment_error.as_deref()),
-        PaymentIntentStatus::Canceled => fault(refused("payment_intent_canceled"), "the payment intent was canceled"),
-        // Not confirmed, not captured, or a status from after this was written (the library's enum is open).
-        _ => {
-            let message = format!("payment intent {id} is {}", intent.status.as_str());
-            ChargeOutcome::Fault(StripeFault::unknown(Some(200), message))
-        }
-    }
-}
-
-fn captured(intent: &PaymentIntent, ordered: Money) -> ChargeOutcome {
-    let received = Money::new(intent.amount_received, ordered.currency);
-    if received != ordered || intent.currency.to_string() != ordered.currency.code() {
-        let message = format!(
-            "payment intent {} received {} {}, but {ordered} was ordered",
-            intent.id, intent.amount_received, intent.currency
-        );
-        return ChargeOutcome::Fault(StripeFault::unknown(Some(200), message));
-    }
-    let charge = intent.latest_charge.as_ref();
-    let transaction = charge
-        .and_then(|charge| charge.as_object())
-        .and_then(|charge| charge.balance_transaction.as_ref())
-        .and_then(|transaction| transaction.as_object());
-    ChargeOutcome::Succeeded(Captured {
-        payment_intent_id: intent.id.to_string(),
-        charge_id: charge.map(|charge| charge.id().to_string()),
-        received,
-        processor_fee: transaction
-            .filter(|transaction| transaction.currency.to_string() == ordered.currency.code())
-            .map(|transaction| Money::new(transaction.fee, ordered.currency)),
-    })
-}
-
-fn declined(id: String, error: Option<&ApiErrors>) -> ChargeOutcome {
-    let code = error.and_then(|error| error.code.as_ref()).map_or("card_declined".to_owned(), ToString::to_string);
-    if code == "authentication_required" {
-        return fault(
-            FaultKind::AuthenticationRequired { payment_intent_id: Some(id) },
-            "the bank wants the customer to confirm",
-        );
-    }
-    let kind = FaultKind::Declined {
-        code,
-        decline_code: error.and_then(|error| error.decline_code.clone()),
-        advice_code: error.and_then(|error| error.advice_code.clone()),
-        payment_intent_id: Some(id),
-    };
-    fault(kind, error.and_then(|error| error.message.as_deref()).unwrap_or("the card was declined"))
-}
-
-fn refused(code: &str) -> FaultKind {
-    FaultKind::Refused { code: code.to_owned(), param: None }
-}
-
-fn fault(kind: FaultKind, message: &str) -> ChargeOutcome {
-    ChargeOutcome::Fault(StripeFault {
-        kind,
-        status: Some(200),
-        request_id: None,
-        message: message.to_owned(),
-        retry_after: None,
-    })
 }

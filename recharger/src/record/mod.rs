@@ -1,16 +1,20 @@
 //! One recharge, and the events that its state says.
 
+pub(crate) mod repo;
+
 use common::clock::Timestamp;
 use common::contract::{
     DeclineClass, Event, Outgoing, RechargeActionRequiredV1, RechargeChargedV1, RechargeDeclinedV1, RechargeSettledV1,
-    TriggerKind,
+    RefundCause, TriggerKind,
 };
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, RechargeId};
 use common::money::Money;
+use common::pay_link::PayLinks;
 use rust_decimal::Decimal;
 
-use crate::saga::{Say, State};
+use crate::deadlines::Times;
+use crate::saga::State;
 
 /// Why a charge did not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +25,8 @@ pub struct Decline {
     pub decline_code: Option<String>,
     /// What the network advises.
     pub advice_code: Option<String>,
-    /// Whether repeating can help; none for a bank that wants the customer.
-    pub class: Option<DeclineClass>,
+    /// Whether repeating can help.
+    pub class: DeclineClass,
     /// A sentence for people.
     pub message: String,
 }
@@ -48,8 +52,10 @@ pub struct Record {
     pub triggered_by: TriggerKind,
     /// Stripe's customer.
     pub customer_id: String,
-    /// The card.
+    /// The card, as it was saved.
     pub payment_method_id: String,
+    /// The card itself, whoever saved it.
+    pub card_fingerprint: Option<String>,
     /// Stripe's payment intent.
     pub payment_intent_id: Option<String>,
     /// Stripe's charge.
@@ -74,6 +80,16 @@ pub struct Record {
     pub settled_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// Its deadlines, and how often it was looked at.
+    pub times: Times,
+    /// When somebody must look at it next.
+    pub next_at: Option<Timestamp>,
+    /// Why it is undone, if it is, and the sentence for people.
+    pub undo: Option<(RefundCause, String)>,
+    /// The quota that was given back so far.
+    pub refunded_amount: Money,
+    /// What the customer got back so far.
+    pub refunded_total: Money,
 }
 
 impl Record {
@@ -83,16 +99,27 @@ impl Record {
         Money::new(self.total.minor - self.amount.minor, self.amount.currency)
     }
 
-    /// The event that says it. It is built from what is stored alone, so that a repeat is the same to the byte.
+    /// What is left of the charge with us: what an undo gives back.
+    #[must_use]
+    pub fn left(&self) -> (Money, Money) {
+        (
+            Money::new(self.amount.minor - self.refunded_amount.minor, self.amount.currency),
+            Money::new(self.total.minor - self.refunded_total.minor, self.total.currency),
+        )
+    }
+
+    /// The event that its state says, if it says one; what an undo says, its refunds say. It is built from what is stored
+    /// alone, so that a repeat is the same to the byte.
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the record lacks what the event needs: a mistake of ours that must be seen.
-    pub fn say(&self, say: Say) -> Result<Outgoing, Failure> {
-        match say {
-            Say::Charged => self.charged(),
-            Say::Declined => self.declined(),
-            Say::ActionRequired => self.action_required(),
-            Say::Settled => self.settled(),
+    pub fn says(&self, links: &PayLinks) -> Result<Option<Outgoing>, Failure> {
+        match self.state {
+            State::Charged | State::Credited => self.charged().map(Some),
+            State::Declined | State::Failed => self.declined().map(Some),
+            State::ActionRequired => self.action_required(links).map(Some),
+            State::Settled => self.settled().map(Some),
+            State::Pending | State::Processing | State::Refunding | State::Refunded | State::Returning => Ok(None),
         }
     }
 
@@ -123,6 +150,7 @@ impl Record {
                 payment_intent_id: self.payment_intent_id.clone().ok_or_else(|| self.missing("payment intent"))?,
                 charge_id: self.charge_id.clone(),
                 charged_at: self.charged_at.ok_or_else(|| self.missing("time of charging"))?,
+                credit_by: self.times.credit_by,
             },
         )
     }
@@ -138,7 +166,7 @@ impl Record {
                 code: decline.code,
                 decline_code: decline.decline_code,
                 advice_code: decline.advice_code,
-                class: decline.class.unwrap_or(DeclineClass::Refused),
+                class: decline.class,
                 message: decline.message,
                 payment_intent_id: self.payment_intent_id.clone(),
                 paused: self.paused,
@@ -146,16 +174,17 @@ impl Record {
         )
     }
 
-    fn action_required(&self) -> Result<Outgoing, Failure> {
+    fn action_required(&self, links: &PayLinks) -> Result<Outgoing, Failure> {
         self.event(
-            self.ended_at,
+            Some(self.created_at),
             RechargeActionRequiredV1 {
                 recharge_id: self.recharge_id,
                 triggered_by: self.triggered_by,
                 amount: self.amount,
                 message: self.decline.as_ref().map(|decline| decline.message.clone()).unwrap_or_default(),
                 payment_intent_id: self.payment_intent_id.clone(),
-                confirmation_url: None,
+                confirmation_url: Some(links.url(self.recharge_id)),
+                expires_at: self.times.confirm_by,
             },
         )
     }
@@ -174,5 +203,43 @@ impl Record {
                 ledger_version: self.ledger_version.ok_or_else(|| self.missing("ledger version"))?,
             },
         )
+    }
+}
+
+#[cfg(test)]
+impl Record {
+    /// A recharge of these amounts, for tests of pure functions.
+    pub(crate) fn for_tests(amount: Money, total: Money, state: State) -> Self {
+        let trigger = EventId::from_body("evt", b"test");
+        Self {
+            recharge_id: RechargeId::for_trigger(&trigger),
+            trigger_event_id: trigger.clone(),
+            correlation_id: trigger,
+            organization: "acme".parse().unwrap_or_else(|error| panic!("{error}")),
+            amount,
+            total,
+            state,
+            triggered_by: TriggerKind::Webhook,
+            customer_id: "cus_1".to_owned(),
+            payment_method_id: "pm_1".to_owned(),
+            card_fingerprint: None,
+            payment_intent_id: Some("pi_1".to_owned()),
+            charge_id: None,
+            processor_fee: None,
+            decline: None,
+            paused: false,
+            ledger_version: None,
+            new_quota: None,
+            settled_by_event: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            charged_at: None,
+            settled_at: None,
+            ended_at: None,
+            times: Times::default(),
+            next_at: None,
+            undo: None,
+            refunded_amount: Money::zero(amount.currency),
+            refunded_total: Money::zero(amount.currency),
+        }
     }
 }

@@ -1,0 +1,104 @@
+//! `POST /api/recharges/:id/refund`: money that a person gives back.
+
+use std::time::Duration;
+
+use common::contract::RefundRequestedV1;
+use common::ids::{EventId, OrganizationId, RechargeId};
+use common::money::{Currency, Money};
+use serde_json::{Map, Value, json};
+
+use super::auth::Caller;
+use super::idempotency::{self, Asked};
+use crate::app::{App, Wait};
+use crate::events::{Recharge, repo};
+use crate::fields::{self, FieldProblem, Fields};
+use crate::http::{Answer, Problem, Request};
+use crate::organizations::positive_amount;
+use crate::outcome::{Interest, refund_answer};
+
+/// The longest reason.
+const LONGEST_REASON: usize = 500;
+
+/// What is asked for.
+struct Wanted {
+    /// All that is left of it when absent.
+    amount: Option<Money>,
+    reason: String,
+}
+
+/// `POST /api/recharges/:id/refund`
+pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+    let unknown = || Problem::not_found("unknown_recharge", "There is no such recharge").and("recharge_id", id);
+    let body = request.object().await?;
+    let id: RechargeId = id.parse().map_err(|_| unknown())?;
+    let recharge = repo::recharge(&app.pool, id).await?.ok_or_else(unknown)?;
+    let wanted = read(&body, recharge.currency())?;
+    let organization = recharge.organization().and_then(|id| OrganizationId::parse(id).ok());
+    // A row from before Bill-Service may belong to nobody that we know.
+    let organization = organization.ok_or_else(|| not_captured(&recharge))?;
+    let event_id = match idempotency::key(&request)? {
+        Some(key) => EventId::from_body("req", format!("refund\n{id}\n{key}").as_bytes()),
+        None => EventId::following("req", &app.ids.fresh()),
+    };
+    let words = match wanted.amount {
+        Some(amount) => format!("POST /recharges/{id}/refund {amount}"),
+        None => format!("POST /recharges/{id}/refund all"),
+    };
+    if !idempotency::is_known(app, &event_id, &words).await? {
+        check(&recharge, &wanted)?;
+    }
+    let asked = Asked {
+        event_id: &event_id,
+        organization: &organization,
+        words,
+        action: "refund.requested",
+        audit: json!({
+            "event_id": event_id, "recharge_id": id, "amount": wanted.amount.map(Money::to_number), "reason": wanted.reason,
+        }),
+    };
+    idempotency::record(app, asked, caller).await?;
+    let data = RefundRequestedV1 {
+        recharge_id: id,
+        amount: wanted.amount,
+        reason: wanted.reason,
+        requested_by: caller.name.clone(),
+    };
+    let longest = if request.prefers_async() { Duration::ZERO } else { app.config.api_wait };
+    let wait = Wait { interest: Interest::Refund, longest };
+    let reached = app.start_chain(&request, event_id, Some(organization), data, wait).await?;
+    Ok(match &reached.outcome {
+        Some(outcome) => refund_answer(&reached.id, outcome),
+        None => app.accepted(&reached.id, &request),
+    })
+}
+
+fn read(body: &Map<String, Value>, currency: Currency) -> Result<Wanted, Problem> {
+    let mut fields = Fields::of(body);
+    let amount = fields.optional("amount", |value| positive_amount(value, currency));
+    let reason = fields.required("reason", fields::text(LONGEST_REASON));
+    fields.refuse_unknown();
+    fields.finish().map_err(|problems| Problem::fields(&problems))?;
+    Ok(Wanted { amount, reason: reason.ok_or_else(|| Problem::fields(&[]))? })
+}
+
+/// What can be told at once. The recharger decides again, under a lock.
+fn check(recharge: &Recharge, wanted: &Wanted) -> Result<(), Problem> {
+    if !recharge.is_captured() {
+        return Err(not_captured(recharge));
+    }
+    let left = recharge.refundable();
+    if left.minor <= 0 {
+        let error = "Nothing is left to give back: the recharge was refunded";
+        return Err(Problem::conflict("already_refunded", error).and("status", recharge.status()));
+    }
+    if wanted.amount.is_some_and(|amount| amount.minor > left.minor) {
+        let problem = format!("must be at most {left}, which is what was not refunded yet");
+        return Err(Problem::fields(&[FieldProblem { field: "amount".to_owned(), problem }]));
+    }
+    Ok(())
+}
+
+fn not_captured(recharge: &Recharge) -> Problem {
+    Problem::conflict("not_captured", "Nothing was captured for this recharge, so nothing can be given back")
+        .and("status", recharge.status())
+}

@@ -1,0 +1,107 @@
+//! Comparing the books: who asked for it, and what came of it. Each service compares its own part and writes it down
+//! itself; here a run is begun, once, and read.
+
+pub(crate) mod repo;
+pub(crate) mod schedule;
+
+use common::clock::Timestamp;
+use common::contract::{Event, Payload, ReconcileRequestedV1};
+use common::ids::EventId;
+use common::reconciliation::Part;
+use serde_json::{Value, json};
+use sqlx::FromRow;
+
+use crate::app::App;
+use crate::http::Problem;
+
+/// A run with what is known of it so far.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Run {
+    pub(crate) run_id: String,
+    pub(crate) since: Timestamp,
+    pub(crate) requested_by: String,
+    pub(crate) requested_at: Timestamp,
+    parts_finished: i64,
+    checked: i64,
+    findings: i64,
+    repaired: i64,
+}
+
+impl Run {
+    /// Whether every part is there.
+    pub(crate) fn is_finished(&self) -> bool {
+        usize::try_from(self.parts_finished).is_ok_and(|parts| parts >= Part::ALL.len())
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "run_id": self.run_id,
+            "since": self.since,
+            "requested_by": self.requested_by,
+            "requested_at": self.requested_at,
+            "finished": self.is_finished(),
+            "parts_finished": self.parts_finished,
+            "checked": self.checked,
+            "findings": self.findings,
+            "repaired": self.repaired,
+            "reported": self.findings - self.repaired,
+        })
+    }
+}
+
+/// A part of a run.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct FinishedPart {
+    part: String,
+    checked: i64,
+    finished_at: Timestamp,
+    findings: i64,
+}
+
+impl FinishedPart {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "part": self.part, "checked": self.checked, "findings": self.findings, "finished_at": self.finished_at })
+    }
+}
+
+/// One disagreement.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Finding {
+    pub(crate) id: i64,
+    part: String,
+    kind: String,
+    c_organization_id: Option<String>,
+    recharge_id: Option<uuid::Uuid>,
+    reference: Option<String>,
+    expected: Option<String>,
+    found: Option<String>,
+    action: String,
+    detail: String,
+    found_at: Timestamp,
+}
+
+impl Finding {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "part": self.part,
+            "kind": self.kind,
+            "c_organization_id": self.c_organization_id,
+            "recharge_id": self.recharge_id,
+            "reference": self.reference,
+            "expected": self.expected,
+            "found": self.found,
+            "action": self.action,
+            "detail": self.detail,
+            "found_at": self.found_at,
+        })
+    }
+}
+
+/// Asks every service for its part. The event is made of the run's row, so that a repeat is the same event.
+pub(crate) async fn publish(app: &App, run: &Run) -> Result<(), Problem> {
+    let id = EventId::following(ReconcileRequestedV1::KIND, &run.run_id);
+    let data =
+        ReconcileRequestedV1 { run_id: run.run_id.clone(), since: run.since, requested_by: run.requested_by.clone() };
+    app.publisher.publish(Event::first(id, None, run.requested_at, data)).await.map(drop)
+}

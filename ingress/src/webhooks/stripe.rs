@@ -1,0 +1,94 @@
+//! `POST /webhooks/stripe`: Stripe says that an object changed. Delivered twice, late and out of order by design: the
+//! event is published under Stripe's id, and whoever handles it reads the object again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::ids::OrganizationId;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+use super::stripe_event::{self, CARD_UPDATED, Handled, Understood};
+use super::stripe_signature::HEADER;
+use super::{card_update, repo};
+use crate::app::{App, Wait};
+use crate::http::{Answer, Problem, Request};
+
+/// The label of this source in the metrics.
+const SOURCE: &str = "stripe";
+/// How long the database may take to say whose an object is: without an answer the event is published all the same.
+const LOOK: Duration = Duration::from_millis(1_000);
+
+/// Answers the webhook and counts it.
+pub(crate) async fn post(app: &Arc<App>, mut request: Request) -> Answer {
+    let timer = app.metrics.webhook_seconds.with_label_values(&[SOURCE]).start_timer();
+    let (answer, result) = match handle(app, &mut request).await {
+        Ok((answer, result)) => (answer, result.to_owned()),
+        Err(problem) => {
+            let result = problem.code().to_owned();
+            (problem.into(), result)
+        }
+    };
+    timer.observe_duration();
+    app.metrics.webhooks.with_label_values(&[SOURCE, &result]).inc();
+    answer
+}
+
+async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'static str), Problem> {
+    if app.stripe_keys.is_empty() {
+        let error =
+            "Stripe's webhooks are not set up: set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret, whsec_…";
+        return Err(Problem::not_found("stripe_webhook_not_configured", error));
+    }
+    let body = request.bytes().await?;
+    let signature = request.headers.get(HEADER).map(|value| value.as_bytes());
+    app.stripe_keys.verify(signature, &body, app.clock.now()).map_err(|why| {
+        tracing::debug!(peer = ?request.peer, %why, "the signature of a webhook from Stripe is wrong: {why}");
+        Problem::new(StatusCode::UNAUTHORIZED, "invalid_signature", "Invalid signature")
+    })?;
+    // After the signature: a flood without the secret must not use up Stripe's allowance.
+    app.limit.check(request.peer).map_err(Problem::too_many)?;
+    if !request.says_json() {
+        return Err(Problem::media_type());
+    }
+    let value: Value = serde_json::from_slice(&body).map_err(|error| Problem::not_json(&error))?;
+    match stripe_event::understand(&value).map_err(|problems| Problem::fields(&problems))? {
+        Understood::Event(handled) => accept(app, request, *handled).await,
+        Understood::Other { stripe_event_id, stripe_type } => {
+            tracing::info!(stripe_event_id, stripe_type, "Stripe sent {stripe_type}, which nobody handles");
+            let body = json!({ "received": true, "action": "ignored", "stripe_event_id": stripe_event_id });
+            Ok((Answer::ok(body), "ignored"))
+        }
+    }
+}
+
+async fn accept(app: &Arc<App>, request: &Request, handled: Handled) -> Result<(Answer, &'static str), Problem> {
+    let Handled { id, organization, event } = handled;
+    let organization = match organization {
+        Some(named) => Some(named),
+        None => look_up(app, &event).await,
+    };
+    let updated = (event.stripe_type == CARD_UPDATED).then(|| event.object_id.clone());
+    let reached = app.start_chain(request, id, organization, event, Wait::NEVER).await?;
+    if let Some(card) = updated {
+        // Best effort, and Stripe does not wait for it.
+        tokio::spawn(card_update::refresh(app.clone(), reached.id.clone(), card));
+    }
+    let body = json!({ "received": true, "action": "accepted", "event_id": reached.id });
+    Ok((Answer::ok(body), "accepted"))
+}
+
+/// Whose the object is, if the database knows it at once. If not, whoever handles the event finds out.
+async fn look_up(app: &App, event: &common::contract::StripeEventV1) -> Option<OrganizationId> {
+    if !app.directory.database_is_up() {
+        return None;
+    }
+    match tokio::time::timeout(LOOK, repo::organization_of(&app.pool, event)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, stripe_event_id = event.stripe_event_id, "whose it is could not be read: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}

@@ -1,0 +1,168 @@
+//! The patrol: looks at whatever is due, from the database, so that no deadline is lost with a process or a message. It
+//! drives charges of which nobody has heard, payments that Stripe decides later, overdue steps, and refunds.
+//!
+//! What is due is taken with a lease: another replica, or this one after a crash, comes again when the lease has ended.
+//! What a look moves keeps the lease until what it says is published, so that nothing stays unsaid.
+
+use std::time::Duration;
+
+use common::broker::Broker;
+use common::clock::Timestamp;
+use common::contract::Outgoing;
+use common::failure::Failure;
+use common::ids::RechargeId;
+use futures_util::{StreamExt, stream};
+
+use crate::charge::{cancel, charge};
+use crate::deadlines::next_look;
+use crate::handlers::Recharger;
+use crate::record::{self, Record};
+use crate::refunds::{self, Refund};
+use crate::saga::{RefundStatus, State};
+
+/// How long a look may take before another replica looks: longer than a call to Stripe.
+const LEASE: Duration = Duration::from_secs(60);
+/// How much is taken at once.
+const BATCH: i64 = 32;
+/// How much is looked at at the same time.
+const AT_ONCE: usize = 8;
+/// Whoever patrols has waited: a charge of which nobody knows is looked for.
+const LOOK: u32 = u32::MAX;
+
+/// Where what follows from a look is published.
+pub trait Publish: Sync {
+    /// Publishes, and waits until it is confirmed.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn publish(&self, event: &Outgoing) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+impl Publish for Broker {
+    async fn publish(&self, event: &Outgoing) -> Result<(), Failure> {
+        Self::publish(self, event).await.map(drop).map_err(Failure::retry)
+    }
+}
+
+impl Recharger {
+    /// How long what is taken belongs to whoever took it.
+    pub(crate) fn lease(&self) -> chrono::Duration {
+        chrono::Duration::from_std(LEASE).unwrap_or_default()
+    }
+
+    /// One round: everything that is due now.
+    ///
+    /// # Errors
+    /// When the database can't be asked what is due. What goes wrong with one recharge is logged, and looked at again.
+    pub async fn patrol(&self, publisher: &impl Publish) -> Result<(), Failure> {
+        loop {
+            let now = self.clock.now();
+            let lease = now + self.lease();
+            let due = record::repo::take_due(&self.pool, now, lease, BATCH).await?;
+            let refunds = refunds::repo::take_due(&self.pool, now, lease, BATCH).await?;
+            if due.is_empty() && refunds.is_empty() {
+                break;
+            }
+            stream::iter(due).for_each_concurrent(AT_ONCE, |id| self.look_after(publisher, id, lease)).await;
+            stream::iter(refunds).for_each_concurrent(AT_ONCE, |refund| self.look_after_refund(publisher, refund)).await;
+        }
+        let (charged, credited) = record::repo::overdue(&self.pool, self.clock.now()).await?;
+        self.metrics.overdue.with_label_values(&[State::Charged.as_str()]).set(charged);
+        self.metrics.overdue.with_label_values(&[State::Credited.as_str()]).set(credited);
+        self.metrics.refunds_failing.set(refunds::repo::failing(&self.pool).await?);
+        Ok(())
+    }
+
+    async fn look_after(&self, publisher: &impl Publish, id: RechargeId, lease: Timestamp) {
+        let looked = async {
+            let Some(record) = self.read(id).await? else { return Ok(()) };
+            let said = self.look_at(&record, lease).await;
+            // Whatever came of it: what the recharge says now may not have been said yet.
+            let moved = self.read(id).await?.unwrap_or(record);
+            for event in said? {
+                publisher.publish(&event).await?;
+            }
+            let next = next_look(moved.state, &moved.times, self.clock.now());
+            Ok::<_, Failure>(record::repo::look_again(&self.pool, id, lease, next).await?)
+        };
+        if let Err(failure) = looked.await {
+            self.metrics.patrols.with_label_values(&["recharge", "failed"]).inc();
+            tracing::warn!(recharge_id = %id, "the patrol could not finish recharge {id} and comes again: {failure:#}");
+            self.come_again(id, lease).await;
+        } else {
+            self.metrics.patrols.with_label_values(&["recharge", "ok"]).inc();
+        }
+    }
+
+    /// What could not be finished is looked at as if nothing had come of it; what was moved meanwhile keeps the lease, and
+    /// is said after it.
+    async fn come_again(&self, id: RechargeId, lease: Timestamp) {
+        let again = async {
+            if let Some(record) = self.read(id).await?
+                && record.state.is_open_at_stripe()
+            {
+                let next = next_look(record.state, &record.times, self.clock.now());
+                record::repo::look_again(&self.pool, id, lease, next).await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        if let Err(failure) = again.await {
+            tracing::debug!(recharge_id = %id, "the lease ends by itself: {failure:#}");
+        }
+    }
+
+    async fn look_at(&self, record: &Record, lease: Timestamp) -> Result<Vec<Outgoing>, Failure> {
+        let now = self.clock.now();
+        match record.state {
+            State::ActionRequired if record.times.confirm_by.is_none_or(|until| until <= now) => {
+                let certain = cancel(&self.stripe, record).await?;
+                self.record_outcome(record, certain, Some(lease)).await
+            }
+            State::Pending | State::Processing | State::ActionRequired => {
+                let certain = charge(&self.stripe, record, LOOK, now).await?;
+                self.record_outcome(record, certain, Some(lease)).await
+            }
+            State::Charged if record.times.credit_by.is_some_and(|until| until <= now) => self.overdue(record).await,
+            State::Credited if record.times.sync_by.is_some_and(|until| until <= now) => self.overdue(record).await,
+            // It was moved by an earlier look, or by a message: what it says is said again, and known by its id.
+            _ => Ok(record.says(&self.rules.links)?.into_iter().collect()),
+        }
+    }
+
+    async fn look_after_refund(&self, publisher: &impl Publish, refund: Refund) {
+        let key = refund.refund_key.as_str();
+        let lease = refund.next_at.unwrap_or_default();
+        let looked = async {
+            for event in self.drive_refund(&refund).await? {
+                publisher.publish(&event).await?;
+            }
+            // A refund that ended is said now. One that goes on has its next look from the move itself.
+            Ok::<_, Failure>(refunds::repo::look_no_more(&self.pool, key, lease).await?)
+        };
+        match looked.await {
+            Ok(()) => self.metrics.patrols.with_label_values(&["refund", "ok"]).inc(),
+            Err(failure) => {
+                self.metrics.patrols.with_label_values(&["refund", "failed"]).inc();
+                tracing::warn!(recharge_id = %refund.recharge_id, c_organization_id = %refund.organization, refund_key = key,
+                    "refund {key} could not be finished and is looked at again: {failure:#}");
+                self.refund_again(&refund, lease).await;
+            }
+        }
+    }
+
+    /// A refund of which nobody knows yet is looked at sooner than the lease ends; one that has moved keeps the lease.
+    async fn refund_again(&self, refund: &Refund, lease: Timestamp) {
+        if matches!(refund.status, RefundStatus::Requested | RefundStatus::Pending) {
+            let next = self.rules.deadlines.refund_look(refund.tries, self.clock.now()).min(lease);
+            let again = refunds::repo::look_again_if_open(&self.pool, &refund.refund_key, lease, next).await;
+            if let Err(error) = again {
+                tracing::debug!(%error, "the lease ends by itself");
+            }
+        }
+    }
+
+    async fn read(&self, id: RechargeId) -> Result<Option<Record>, Failure> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(record::repo::record(&mut connection, id).await?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Comparing Stripe's payments and refunds with the recharge records. What can be made right by reading Stripe again is;
+//! what can't is reported, for a person to decide.
+
+mod compare;
+mod repo;
+
+use std::collections::BTreeMap;
+
+use common::clients::stripe::IntentSeen;
+use common::contract::{Event, Outgoing, ReconcileRequestedV1};
+use common::failure::Failure;
+use common::ids::RechargeId;
+use common::reconciliation::{Finding, Part, Recorder};
+use prometheus::Registry;
+
+use crate::charge::retry;
+use crate::handlers::Recharger;
+use crate::record::{self, Record};
+use compare::{Verdict, compare, missing};
+
+/// What a look at Stripe may take to become a record: younger things are on their way.
+const GRACE: chrono::Duration = chrono::Duration::minutes(1);
+
+/// The recorder of this part.
+pub(crate) fn recorder(registry: &Registry) -> Recorder {
+    Recorder::new(Part::Charges, registry)
+}
+
+impl Recharger {
+    /// Compares what happened since then, once for each run.
+    pub(crate) async fn reconcile(&self, event: Event<ReconcileRequestedV1>) -> Result<Vec<Outgoing>, Failure> {
+        let ReconcileRequestedV1 { run_id, since, .. } = &event.data;
+        if repo::is_done(&self.pool, run_id).await? {
+            return Ok(Vec::new());
+        }
+        let (mut said, mut findings, mut checked) = (Vec::new(), Vec::new(), 0_u64);
+        let mut seen: BTreeMap<RechargeId, Vec<IntentSeen>> = BTreeMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.stripe.list_intents_since(*since, after.as_deref()).await.map_err(retry)?;
+            for intent in page.0 {
+                // Payments of somebody else, on the same account, are none of ours.
+                let Some(id) = intent.recharge_id else { continue };
+                seen.entry(id).or_default().push(intent);
+            }
+            match page.1 {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let settled_before = self.clock.now() - GRACE;
+        for (id, intents) in &seen {
+            checked += 1;
+            let record = self.record_for(*id).await?;
+            for verdict in compare(*id, record.as_ref(), intents, settled_before) {
+                findings.push(self.act_on(verdict, record.as_ref(), &mut said).await?);
+            }
+        }
+        for record in repo::charged_since(&self.pool, *since, settled_before).await? {
+            if !seen.contains_key(&record.recharge_id) {
+                checked += 1;
+                findings.push(self.act_on(missing(&record), Some(&record), &mut said).await?);
+            }
+        }
+        let recorder = &self.recorder;
+        recorder.record(&self.pool, run_id, checked, &findings, self.clock.now()).await?;
+        Ok(said)
+    }
+
+    async fn record_for(&self, id: RechargeId) -> Result<Option<Record>, Failure> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(record::repo::record(&mut connection, id).await?)
+    }
+
+    /// Repairs by reading Stripe again, where that can repair it.
+    async fn act_on(
+        &self,
+        verdict: Verdict,
+        record: Option<&Record>,
+        said: &mut Vec<Outgoing>,
+    ) -> Result<Finding, Failure> {
+        let mut finding = verdict.finding;
+        if let (true, Some(record)) = (verdict.read_again, record) {
+            let events = self.recheck(record).await?;
+            let after = self.record_for(record.recharge_id).await?;
+            finding.repaired = after.is_some_and(|after| {
+                (after.state, after.refunded_total) != (record.state, record.refunded_total)
+            });
+            said.extend(events);
+        }
+        Ok(finding)
+    }
+}
