@@ -72,6 +72,8 @@ CREATE TABLE refunds (
     -- Whether `recharges.refunded` was said of it: then the ledger has booked it.
     was_refunded        boolean NOT NULL DEFAULT false,
     was_credited        boolean NOT NULL DEFAULT false,
+    -- Whether nothing of the charge was left with us after it.
+    completes           boolean NOT NULL DEFAULT false,
     next_at             timestamptz,
     created_at          timestamptz NOT NULL,
     ended_at            timestamptz,

@@ -39,9 +39,13 @@ pub async fn quiet_and_balanced(stack: &Stack) -> anyhow::Result<Totals> {
 
 /// Nothing in flight, no consumer with anything left.
 async fn at_rest(stack: &Stack) -> anyhow::Result<()> {
-    let sql = "SELECT count(*) FROM recharge_records WHERE status IN ('pending', 'processing', 'charged', 'credited', 'refunding')";
+    // What waits for a customer may wait for a day: it is at rest.
+    let sql = "SELECT count(*) FROM recharge_records WHERE status IN ('pending', 'processing', 'charged', 'credited', 'refunding', 'returning')";
     let in_flight: i64 = sqlx::query_scalar(sql).fetch_one(&stack.pool).await?;
     ensure!(in_flight == 0, "{in_flight} recharges are in flight");
+    let sql = "SELECT count(*) FROM refunds WHERE status IN ('requested', 'pending')";
+    let refunds: i64 = sqlx::query_scalar(sql).fetch_one(&stack.pool).await?;
+    ensure!(refunds == 0, "{refunds} refunds are not made");
     for consumer in &common::broker::Definitions::committed()?.consumers {
         let name = consumer.config.durable_name.clone().unwrap_or_default();
         let found = stack
@@ -61,22 +65,25 @@ async fn totals(stack: &Stack) -> anyhow::Result<Totals> {
     let captured = minor(&stripe["captured"]) - minor(&stripe["refunded"]);
     let succeeded = stripe["payment_intents"]["succeeded"].as_i64().unwrap_or(0);
     let row = sqlx::query(
-        "SELECT count(*) AS n, COALESCE(sum(total_charge), 0) AS total FROM recharge_records WHERE status = 'settled'",
+        "SELECT count(*) FILTER (WHERE status = 'settled') AS settled, count(*) FILTER (WHERE charged_at IS NOT NULL) AS charged,
+            COALESCE(sum(total_charge - refunded_total) FILTER (WHERE charged_at IS NOT NULL), 0) AS total
+        FROM recharge_records",
     )
     .fetch_one(&stack.pool)
     .await?;
-    let (settled, total): (i64, Decimal) = (row.try_get("n")?, row.try_get("total")?);
+    let (settled, charged): (i64, i64) = (row.try_get("settled")?, row.try_get("charged")?);
+    let total: Decimal = row.try_get("total")?;
+    // What the processor kept was moved from the clearing account to the costs.
     let booked: i64 = sqlx::query_scalar(
         "SELECT COALESCE(sum(-e.amount_minor), 0)::bigint FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
-            JOIN ledger_transactions t ON t.id = e.transaction_id
-        WHERE a.kind = 'stripe_clearing' AND t.kind IN ('charge', 'refund') AND e.amount_minor < 0",
+        WHERE a.kind IN ('stripe_clearing', 'processing_costs')",
     )
     .fetch_one(&stack.pool)
     .await?;
     ensure!(captured == booked, "Stripe captured {captured}, the ledger booked {booked}");
     let recorded = Money::from_decimal(total, Currency::USD)?.minor;
-    ensure!(captured == recorded, "Stripe captured {captured}, the records that settled say {recorded}");
-    ensure!(succeeded == settled, "{succeeded} payment intents succeeded, {settled} recharges settled");
+    ensure!(captured == recorded, "Stripe captured {captured}, the records say {recorded}");
+    ensure!(succeeded == charged, "{succeeded} payment intents succeeded, {charged} recharges were charged");
     Ok(Totals { captured, settled, succeeded, quotas: quotas(stack).await? })
 }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use common::money::decimal_from_json;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::StatusCode;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -154,6 +156,24 @@ impl Client {
     /// What it refused.
     pub async fn kms_sim(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
         Self::good(self.http.post(format!("{}/_sim/{what}", self.kms)).json(body)).await
+    }
+
+    /// Ends every fault and outage of the KMS simulator.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn kms_heals(&self) -> anyhow::Result<()> {
+        Self::good(self.http.delete(format!("{}/_sim/faults", self.kms))).await.map(drop)
+    }
+
+    /// The quota that the KMS enforces.
+    ///
+    /// # Errors
+    /// When it does not know the organization.
+    pub async fn kms_quota(&self, organization: &str) -> anyhow::Result<Decimal> {
+        let books = self.kms_books().await?;
+        let quota = &books["organizations"][organization]["quota"];
+        decimal_from_json(quota).with_context(|| format!("the KMS does not know {organization}"))
     }
 
     /// The Stripe simulator's own books.

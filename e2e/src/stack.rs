@@ -27,6 +27,10 @@ use crate::wait;
 pub const WEBHOOK_SECRET: &str = "test_secret";
 /// The path token of LiteLLM's own alerts.
 pub const ALERT_TOKEN: &str = "test_alert_token_0123456789abcdef";
+/// The secret that Stripe's webhooks are signed with.
+pub const STRIPE_WEBHOOK_SECRET: &str = "whsec_test_0123456789";
+/// The secret of the links on which customers confirm.
+pub const PAY_LINK_SECRET: &str = "pay_link_secret_of_tests";
 /// Stripe's secret key at the simulator.
 pub const STRIPE_KEY: &str = "sk_test_bill_service";
 /// The services, in the order of the chain.
@@ -106,7 +110,7 @@ impl Stack {
         let pool = database.pool()?;
         let mut stack = Self { services, nats, database, pool, broker, stripe, kms, client, logs };
         stack.wait_until_ready().await?;
-        stack.send_webhooks_of_the_kms().await?;
+        stack.send_webhooks_of_the_simulators().await?;
         Ok(stack)
     }
 
@@ -129,10 +133,13 @@ impl Stack {
         Ok(())
     }
 
-    async fn send_webhooks_of_the_kms(&self) -> anyhow::Result<()> {
+    async fn send_webhooks_of_the_simulators(&self) -> anyhow::Result<()> {
         let url = format!("{}/webhooks/litellm/limit-exceeded", self.services[0].url);
         let config = json!({ "webhook_url": url, "webhook_secret": WEBHOOK_SECRET });
-        self.client.kms_sim("config", &config).await.map(drop)
+        self.client.kms_sim("config", &config).await?;
+        let url = format!("{}/webhooks/stripe", self.services[0].url);
+        let config = json!({ "webhook_url": url, "webhook_secret": STRIPE_WEBHOOK_SECRET });
+        self.client.stripe_sim("config", &config).await.map(drop)
     }
 
     /// The process of a service, by name and number.
@@ -213,6 +220,13 @@ pub fn environment(options: &Options, nats: &str, database: &str, stripe: &str, 
         ("KMS_URL", kms),
         ("LITELLM_WEBHOOK_SECRET", WEBHOOK_SECRET),
         ("LITELLM_ALERT_TOKEN", ALERT_TOKEN),
+        ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET),
+        ("PAY_LINK_SECRET", PAY_LINK_SECRET),
+        ("MAX_RECHARGES_PER_MINUTE", "100000"),
+        // A test that wants the sweep asks for it.
+        ("SWEEP_INTERVAL", "1h"),
+        ("RECONCILE_INTERVAL", "0s"),
+        ("PATROL_INTERVAL", "200ms"),
         ("API_AUTH", "off"),
         ("DEV_ROUTES", "on"),
         ("RETRY_CAP", "2s"),

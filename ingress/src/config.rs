@@ -90,7 +90,6 @@ impl Config {
                 ("LITELLM_WEBHOOK_SECRET", &webhook_secrets),
                 ("LITELLM_ALERT_TOKEN", &alert_tokens),
                 ("STRIPE_WEBHOOK_SECRET", &stripe_webhook_secrets),
-                ("PAY_LINK_SECRET", &pay_link_secret),
             ];
             for (name, list) in secrets {
                 check_strong(&mut reader, name, list);

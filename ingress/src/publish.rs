@@ -24,6 +24,11 @@ impl Publisher {
         Self { broker, metrics }
     }
 
+    /// Whether there is a connection at this moment.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.broker.is_connected()
+    }
+
     /// Publishes an event and waits until the broker has it. Without a connection it says so at once.
     pub(crate) async fn publish<T: Payload>(&self, event: Event<T>) -> Result<Confirmed, Problem> {
         let count = |result: &str| self.metrics.published.with_label_values(&[T::KIND, result]).inc();

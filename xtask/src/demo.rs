@@ -15,14 +15,22 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// What `--help` says.
 pub const HELP: &str = "\
-cargo xtask demo [--once] [--port-base N]
+cargo xtask demo [--once] [--scenario NAME] [--port-base N]
 
 Builds everything for release, starts nats-server, PostgreSQL, the simulators of Stripe and of the KMS and
 the four services as real processes on 127.0.0.1, and shows how a signed webhook of the KMS becomes a
 charge, a ledger entry and a raised quota. Then it stays up for you to try, until Ctrl-C, and leaves no
 process behind.
 
-  --once           exit after the closing table: with 0 if the chain settled and all books agree
+  --once           exit after the closing table: with 0 if it came out as told and all books agree
+  --scenario NAME  show something that goes wrong instead, with commentary:
+
+                     kms-down           charged and booked, but the KMS stays away: all of it is undone
+                     declined           a card without funds rests, a lost card pauses, a new card goes on
+                     bank-confirmation  the bank wants the customer: a link, the bank's page, and back
+                     lost-answer        Stripe charges and its answer is lost: nothing is charged twice
+                     no-webhook         nobody says that the quota is used up: the sweep sees it
+
   --port-base N    use the ports N, N+1, … in the order below, instead of these:
 
                      3000  ingress                 4222  nats-server     9102  recharger (health, metrics)
@@ -35,8 +43,10 @@ process behind.
 
 target/demo/env tells addresses, secrets and process ids as KEY=VALUE lines while the demo is up.
 target/demo/logs holds the services' logs. Every start begins with an empty database and empty streams.
-Variables of the environment reach the services, such as FEE_BPS=290, FEE_FIXED=30 or RUST_LOG=debug;
-what the demo sets itself (addresses, secrets, API_AUTH=off, DEV_ROUTES=on) can't be changed.";
+Variables of the environment reach the services, such as FEE_BPS=290, FEE_FIXED=30, SYNC_DEADLINE=5s,
+CREDIT_DEADLINE=5s, SWEEP_INTERVAL=2s or RUST_LOG=debug; what the demo sets itself (addresses, secrets,
+API_AUTH=off, DEV_ROUTES=on) can't be changed. A scenario has deadlines and intervals of its own, of a few
+seconds, and says which; a variable that you set wins over them.";
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,27 +62,75 @@ pub enum Request {
 pub struct Options {
     /// Whether it ends after the closing table.
     pub once: bool,
+    /// What goes wrong; nothing, if none is named.
+    pub scenario: Option<Scenario>,
     /// Where everything listens.
     pub ports: Ports,
+}
+
+/// One fault that the demo can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// The KMS stays away after the charge.
+    KmsDown,
+    /// The card is declined.
+    Declined,
+    /// The bank wants the customer.
+    BankConfirmation,
+    /// Stripe's answer is lost.
+    LostAnswer,
+    /// Nobody says that the quota is used up.
+    NoWebhook,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::KmsDown, Self::Declined, Self::BankConfirmation, Self::LostAnswer, Self::NoWebhook];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KmsDown => "kms-down",
+            Self::Declined => "declined",
+            Self::BankConfirmation => "bank-confirmation",
+            Self::LostAnswer => "lost-answer",
+            Self::NoWebhook => "no-webhook",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Result<Self> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
+        found.with_context(|| format!("there is no scenario `{name}`; there are: {}", known()))
+    }
 }
 
 impl Request {
     /// Reads the arguments.
     pub fn parse(args: &[OsString]) -> Result<Self> {
-        let mut options = Options { once: false, ports: Ports::default() };
+        let mut options = Options { once: false, scenario: None, ports: Ports::default() };
         let mut args = args.iter().map(|arg| arg.to_string_lossy());
         while let Some(arg) = args.next() {
-            match arg.as_ref() {
-                "--help" | "-h" => return Ok(Self::Help),
-                "--once" => options.once = true,
-                "--port-base" => {
-                    let base = args.next().context("--port-base needs a number, as in `--port-base 4000`")?;
+            let (name, value) = match arg.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (arg.as_ref(), None),
+            };
+            match (name, value) {
+                ("--help" | "-h", None) => return Ok(Self::Help),
+                ("--once", None) => options.once = true,
+                ("--port-base", value) => {
+                    let base = value.or_else(|| args.next().map(Into::into));
+                    let base = base.context("--port-base needs a number, as in `--port-base 4000`")?;
                     options.ports = Ports::from_base(&base)?;
                 }
-                other => match other.strip_prefix("--port-base=") {
-                    Some(base) => options.ports = Ports::from_base(base)?,
-                    None => bail!("the demo doesn't know `{other}`\n\n{HELP}"),
-                },
+                ("--scenario", value) => {
+                    let name = value.or_else(|| args.next().map(Into::into)).unwrap_or_default();
+                    options.scenario = Some(Scenario::named(&name)?);
+                }
+                _ => bail!("the demo doesn't know `{arg}`\n\n{HELP}"),
             }
         }
         Ok(Self::Run(options))
@@ -178,7 +236,7 @@ mod tests {
 
     #[test]
     fn arguments() {
-        let usual = Options { once: false, ports: Ports::default() };
+        let usual = Options { once: false, scenario: None, ports: Ports::default() };
         assert_eq!(parse(&[]).unwrap(), Request::Run(usual.clone()));
         assert_eq!(parse(&["--once"]).unwrap(), Request::Run(Options { once: true, ..usual }));
         assert_eq!(parse(&["--once", "-h"]).unwrap(), Request::Help);
@@ -193,10 +251,26 @@ mod tests {
     }
 
     #[test]
+    fn scenarios() {
+        for scenario in Scenario::ALL {
+            assert!(HELP.contains(&format!(" {} ", scenario.name())), "{scenario:?}");
+            let joined = format!("--scenario={}", scenario.name());
+            for args in [&["--scenario", scenario.name(), "--once"][..], &["--once", &joined]] {
+                let Request::Run(options) = parse(args).unwrap() else { panic!("{args:?}") };
+                assert_eq!((options.once, options.scenario), (true, Some(scenario)), "{args:?}");
+            }
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (args, named) in [
             (&["--twice"][..], "--twice"),
             (&["now"], "now"),
+            (&["--once=yes"], "--once=yes"),
+            (&["--scenario"], "there is no scenario ``; there are: kms-down, declined, "),
+            (&["--scenario", "sunshine"], "bank-confirmation, lost-answer, no-webhook"),
+            (&["--scenario=KMS-DOWN"], "`KMS-DOWN`"),
             (&["--port-base"], "needs a number"),
             (&["--port-base", "0"], "not `0`"),
             (&["--port-base", "65528"], "1 to 65527"),

@@ -8,3 +8,6 @@ mod faults;
 mod garbage;
 mod house;
 mod migrations;
+mod net;
+mod steps;
+mod undo;

@@ -31,8 +31,9 @@ pub(crate) async fn start(app: &App, mut request: Request, caller: &Caller) -> R
         None => format!("run_{}", app.ids.fresh()),
     };
     let run = begin(app, &run_id, since, caller).await?;
-    publish(app, &run).await?;
-    let longest = if request.prefers_async() { Duration::ZERO } else { app.config.api_wait };
+    // Written down, it will be published: now, or by the schedule when the broker is back.
+    let published = publish(app, &run).await.is_ok();
+    let longest = if published && !request.prefers_async() { app.config.api_wait } else { Duration::ZERO };
     match finished(app, &run_id, longest).await? {
         Some(run) => Ok(Answer::ok(in_full(app, &run, 0, FIRST_FINDINGS).await?)),
         None => {

@@ -95,6 +95,18 @@ pub(crate) fn refund_answer(id: &EventId, outcome: &Outcome) -> Answer {
             "event_id": id,
             "recharge_id": recharge_id,
         })),
+        Outcome::Skipped { reason, message, recharge_id } => {
+            let (code, error) = match reason.as_str() {
+                "in_flight" => ("recharge_in_flight", "The recharge has not ended yet; try again when it has"),
+                "already_refunded" => ("already_refunded", "So much is not left to give back"),
+                _ => return Answer::ok(unsuccessful(id, outcome)),
+            };
+            Problem::conflict(code, error)
+                .and("message", message.as_str())
+                .and("event_id", id.as_str())
+                .and("recharge_id", json!(recharge_id))
+                .into()
+        }
         other => Answer::ok(unsuccessful(id, other)),
     }
 }

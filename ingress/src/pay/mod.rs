@@ -8,7 +8,7 @@ mod repo;
 
 use std::time::Duration;
 
-use common::clients::stripe::{Confirmation, FaultKind, StripeFault};
+use common::clients::stripe::{ChargeOutcome, Confirmation, FaultKind, StripeFault};
 use common::contract::{Event, RecheckRequestedV1};
 use common::ids::RechargeId;
 use serde_json::json;
@@ -84,8 +84,9 @@ fn finished(app: &App, answer: Result<Answer, Stop>) -> Answer {
             _ => answer,
         }
     });
+    let plain = [&app.config.stripe_url, &app.config.public_url].into_iter().any(|url| url.starts_with("http:"));
     answer
-        .with(CONTENT_SECURITY_POLICY, &page::policy(app.config.stripe_url.starts_with("http:")))
+        .with(CONTENT_SECURITY_POLICY, &page::policy(plain))
         .with(REFERRER_POLICY, "no-referrer")
         .with(CACHE_CONTROL, "no-store")
         .with(X_FRAME_OPTIONS, "DENY")
@@ -162,8 +163,7 @@ async fn confirm(app: &App, request: &mut Request, id: RechargeId, token: &str) 
     }
 }
 
-fn word(outcome: &common::clients::stripe::ChargeOutcome) -> &'static str {
-    use common::clients::stripe::ChargeOutcome;
+fn word(outcome: &ChargeOutcome) -> &'static str {
     match outcome {
         ChargeOutcome::Succeeded(_) => "it is paid",
         ChargeOutcome::Processing { .. } => "the bank is at it",

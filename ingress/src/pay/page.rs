@@ -21,7 +21,8 @@ button:focus-visible,a:focus-visible{outline:3px solid #9bbcf5;outline-offset:2p
 const AGAIN: u32 = 5;
 
 /// The content security policy of every page. The form leads to the bank: browsers apply `form-action` to the redirect
-/// that answers it, and which bank it is nobody knows beforehand. `plain` lets it be one without TLS: a simulator's.
+/// that answers it, and which bank it is nobody knows beforehand. `plain` lets it be one without TLS: on a developer's
+/// machine.
 pub(crate) fn policy(plain: bool) -> String {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let plain = if plain { " http:" } else { "" };
@@ -221,6 +222,9 @@ mod tests {
     fn the_policy_names_the_style_sheet() {
         let (strict, plain) = (policy(false), policy(true));
         assert!(strict.starts_with("default-src 'none'; style-src 'sha256-") && !strict.contains("http:;"), "{strict}");
+        let html = message("a", "b");
+        let style = html.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next()).unwrap();
+        assert!(strict.contains(&STANDARD.encode(Sha256::digest(style))), "{strict}");
         assert!(strict.contains("form-action 'self' https:;") && plain.contains("form-action 'self' https: http:;"));
     }
 

@@ -15,7 +15,7 @@ use crate::app::App;
 /// What is compared: an event of Stripe's, or a correction there, may be a day late.
 pub(crate) const LOOK_BACK: TimeDelta = TimeDelta::hours(48);
 /// How often to see whether something is due.
-const TICK: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_secs(3);
 /// So long after it was begun a run should have been asked for.
 const GRACE: TimeDelta = TimeDelta::minutes(1);
 /// So long the broker surely drops a repeat (its dedupe window is ten minutes).
@@ -51,7 +51,8 @@ pub(crate) async fn keep(app: Arc<App>, shutdown: Shutdown) {
     let interval = if interval.is_zero() { interval } else { interval.max(Duration::from_secs(1)) };
     let tick = if interval.is_zero() { TICK } else { TICK.min(interval / 2) };
     periodic::every(tick, &shutdown, || async {
-        if !app.directory.database_is_up() {
+        // Without a broker nothing is begun: a run is due until it is.
+        if !app.directory.database_is_up() || !app.publisher.is_connected() {
             return;
         }
         if let Err(error) = look(&app, interval).await {

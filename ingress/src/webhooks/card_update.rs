@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::ids::EventId;
+use common::ids::{EventId, OrganizationId};
 use serde_json::json;
 
 use crate::app::App;
@@ -35,7 +35,7 @@ pub(super) async fn refresh(app: Arc<App>, cause: EventId, payment_method_id: St
     }
 }
 
-async fn store(app: &App, cause: &EventId, card: &SavedCard) -> sqlx::Result<Vec<common::ids::OrganizationId>> {
+async fn store(app: &App, cause: &EventId, card: &SavedCard) -> sqlx::Result<Vec<OrganizationId>> {
     let now = app.clock.now();
     let mut transaction = app.pool.begin().await?;
     let organizations = repo::update_card(&mut transaction, card, now).await?;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::contract::StripeEventV1;
 use common::ids::OrganizationId;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
@@ -79,7 +80,7 @@ async fn accept(app: &Arc<App>, request: &Request, handled: Handled) -> Result<(
 }
 
 /// Whose the object is, if the database knows it at once. If not, whoever handles the event finds out.
-async fn look_up(app: &App, event: &common::contract::StripeEventV1) -> Option<OrganizationId> {
+async fn look_up(app: &App, event: &StripeEventV1) -> Option<OrganizationId> {
     if !app.directory.database_is_up() {
         return None;
     }

@@ -43,7 +43,7 @@ impl Dice {
     }
 }
 
-const PATHS: [&str; 28] = [
+const PATHS: [&str; 30] = [
     HOOK,
     HOOK,
     HOOK,
@@ -53,6 +53,8 @@ const PATHS: [&str; 28] = [
     HOOK,
     HOOK,
     HOOK,
+    "/webhooks/litellm/alerts/alert-token-one",
+    "/webhooks/litellm/alerts/alert-token-one",
     "/webhooks/litellm/alerts/alert-token-one",
     "/api/organizations",
     "/api/organizations/acme/config",
@@ -222,5 +224,6 @@ async fn nothing_that_is_sent_makes_a_5xx() {
         worker.await.unwrap();
     }
     assert_eq!(world.get("/health/ready").await.status, 200);
-    assert!(world.count("WEBHOOKS", "webhooks.>").await > 100);
+    let published = world.count("WEBHOOKS", "webhooks.>").await;
+    assert!(published > 100, "{published}");
 }

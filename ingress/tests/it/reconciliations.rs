@@ -132,3 +132,22 @@ async fn a_run_that_was_written_down_and_never_published_is_published() {
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     assert_eq!(world.count("REQUESTS", SUBJECT).await, 2);
 }
+
+#[tokio::test]
+async fn without_a_broker_a_run_is_begun_when_it_is_back() {
+    let mut world = World::new(&[("API_WAIT_MS", "10000")]).await;
+    world.nats.down();
+    until("ingress to notice", || async { world.get("/health/ready").await.status == 503 }).await;
+    let got = world.send(world.http.post(world.url("/api/reconciliations"))).await;
+    assert_eq!(got.status, 202, "{got:?}");
+    // As if a minute had gone by.
+    sqlx::query("UPDATE reconciliation_runs SET requested_at = requested_at - interval '2 minutes'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.nats.up();
+    until("ingress to be back", || async { world.get("/health/ready").await.status == 200 }).await;
+    until("the request", || async { world.count("REQUESTS", SUBJECT).await == 1 }).await;
+    let asked = world.newest::<ReconcileRequestedV1>(SUBJECT).await;
+    assert_eq!(json!(asked.data.run_id), got.body["run_id"]);
+}

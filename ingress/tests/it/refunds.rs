@@ -1,7 +1,10 @@
 //! Giving money back, and what the answers know of it.
 
 use common::config::Secret;
-use common::contract::{RechargeRefundFailedV1, RechargeRefundedV1, RefundCause, RefundRequestedV1};
+use common::contract::{
+    RechargeRefundFailedV1, RechargeRefundedV1, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason,
+    TriggerKind,
+};
 use common::ids::{EventId, RechargeId};
 use common::money::{Currency, Money};
 use common::pay_link::PayLinks;
@@ -151,6 +154,23 @@ async fn a_refund_that_does_not_work_yet_is_said() {
     let (got, ()) = tokio::join!(refund(&world, recharge_id, "", json!({ "reason": "x" })), play);
     assert_eq!((got.status, &got.body["success"], &got.body["action"]), (200, &json!(false), &json!("refund_failed")));
     assert_eq!(got.body["reason"], "insufficient balance");
+
+    // The recharger's no, told now and found in its log later.
+    let key = EventId::from_body("req", format!("refund\n{recharge_id}\nk9").as_bytes());
+    let skipped = RechargeSkippedV1 {
+        trigger_event_id: key.clone(),
+        triggered_by: TriggerKind::Manual,
+        reason: SkipReason::AlreadyRefunded,
+        detail: "60 of 100 went back".to_owned(),
+        recharge_id: Some(recharge_id),
+    };
+    world.soon(&key, "acme", skipped);
+    let told = refund(&world, recharge_id, "k9", json!({ "reason": "x" })).await;
+    record_event(&world, &key, "skipped", Some("already_refunded")).await;
+    for got in [told, refund(&world, recharge_id, "k9", json!({ "reason": "x" })).await] {
+        assert_eq!((got.status, &got.body["code"]), (409, &json!("already_refunded")), "{got:?}");
+        assert_eq!(got.body["event_id"], json!(key));
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What ledger and syncer say moves recharges on. The two may arrive in any order: whichever comes second settles.
 
-use common::contract::{Event, LedgerCreditedV1, Outgoing, QuotaFailedV1, QuotaSyncedV1};
+use common::contract::{Event, LedgerCreditedV1, Outgoing, PostingKind, QuotaFailedV1, QuotaSyncedV1};
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId};
 use rust_decimal::Decimal;
@@ -37,7 +37,8 @@ impl Recharger {
         repo::lock(&mut tx, organization).await?;
         repo::learn_quota(&mut tx, organization, data.quota.to_decimal(), data.ledger_version, now).await?;
         let mut said = Vec::new();
-        if let Some(id) = data.recharge_id {
+        // A refund that was sent back credits too, and moves no recharge on.
+        if let Some(id) = data.recharge_id.filter(|_| data.posting == PostingKind::Charge) {
             let record = record::repo::record(&mut tx, id).await?;
             let mut record = record
                 .ok_or_else(|| Failure::malformed(anyhow::anyhow!("the ledger credited {id}, which nobody claimed")))?;

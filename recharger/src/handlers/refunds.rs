@@ -318,7 +318,8 @@ impl Recharger {
                 // The patrol comes again after the lease, if it is not said by then.
                 refund.next_at = lease;
                 count(&mut record, &refund, 1);
-                if record.refunded_total == record.total {
+                refund.completes = record.refunded_total == record.total;
+                if refund.completes {
                     record.state = advance(record.state, Fact::MoneyBack).0;
                     record.ended_at = Some(now);
                     record.next_at = None;

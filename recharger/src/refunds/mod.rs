@@ -48,6 +48,8 @@ pub struct Refund {
     pub was_refunded: bool,
     /// Whether the recharge was credited then, as far as was known.
     pub was_credited: bool,
+    /// Whether nothing of the charge was left with us after it.
+    pub completes: bool,
     /// When somebody must look at it next.
     pub next_at: Option<Timestamp>,
     /// When it was opened.
@@ -92,6 +94,7 @@ impl Refund {
             last_error: None,
             was_refunded: false,
             was_credited: record.ledger_version.is_some(),
+            completes: false,
             next_at: Some(now),
             created_at: now,
             ended_at: None,
@@ -113,6 +116,7 @@ impl Refund {
             tries: 0,
             last_error: None,
             was_refunded: false,
+            completes: false,
             next_at: Some(next_at),
             created_at: now,
             ended_at: None,
@@ -160,7 +164,7 @@ impl Refund {
             was_credited: self.was_credited,
             reason: self.reason.clone(),
             cause: Some(self.cause),
-            charge_fully_refunded: record.refunded_total == record.total,
+            charge_fully_refunded: self.completes,
             total_charge: Some(record.total),
             processor_fee: record.processor_fee,
         };

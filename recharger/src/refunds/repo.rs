@@ -58,7 +58,7 @@ pub(crate) async fn of_recharge(db: &mut PgConnection, recharge: RechargeId) -> 
 /// Writes back where a refund is.
 pub(crate) async fn save(db: &mut PgConnection, refund: &Refund, now: Timestamp) -> Result<()> {
     let sql = "UPDATE refunds SET status = $2, stripe_refund_id = $3, refusals = $4, last_error = $5, was_refunded = $6,
-            was_credited = $7, next_at = $8, ended_at = $9, updated_at = $10, amount = $11, total = $12 WHERE refund_key = $1";
+            was_credited = $7, next_at = $8, ended_at = $9, updated_at = $10, amount = $11, total = $12, completes = $13 WHERE refund_key = $1";
     sqlx::query(sql)
         .bind(&refund.refund_key)
         .bind(refund.status.as_str())
@@ -72,6 +72,7 @@ pub(crate) async fn save(db: &mut PgConnection, refund: &Refund, now: Timestamp)
         .bind(now)
         .bind(refund.amount.to_decimal())
         .bind(refund.total.to_decimal())
+        .bind(refund.completes)
         .execute(db)
         .await?;
     Ok(())
@@ -129,6 +130,7 @@ fn read(row: &PgRow) -> Result<Refund> {
         last_error: row.try_get("last_error")?,
         was_refunded: row.try_get("was_refunded")?,
         was_credited: row.try_get("was_credited")?,
+        completes: row.try_get("completes")?,
         next_at: row.try_get("next_at")?,
         created_at: row.try_get("created_at")?,
         ended_at: row.try_get("ended_at")?,

@@ -128,7 +128,7 @@ impl<A: Announce> Sweep<A> {
                 }
             }
         }
-        tally.leave(queue.len());
+        tally.close(queue.len());
         tally
     }
 
@@ -187,7 +187,7 @@ async fn say_all<A: Announce>(
     for event in &looked.events {
         announcer.announce(event).await.map_err(|error| Trouble::Ours(Failure::retry(error)))?;
     }
-    { let _ = organization; let _ = looker; Ok(()) }
+    looker.settle(organization, looked).await
 }
 
 /// A delay that differs between organizations and is the same for each.

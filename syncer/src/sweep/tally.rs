@@ -107,6 +107,7 @@ pub struct Tally {
     /// Why the backend was not asked any more, if it was not.
     pub away: Option<String>,
     in_a_row: u32,
+    last: Option<String>,
 }
 
 impl Tally {
@@ -125,13 +126,20 @@ impl Tally {
     pub(super) fn note(&mut self, fate: Fate, reason: Option<&str>) {
         *self.fates.entry(fate).or_default() += 1;
         self.in_a_row = if fate == Fate::Unavailable { self.in_a_row + 1 } else { 0 };
+        if fate == Fate::Unavailable {
+            self.last = reason.map(str::to_owned);
+        }
         if self.in_a_row >= AWAY && self.away.is_none() {
-            self.away = Some(reason.unwrap_or("no reason given").to_owned());
+            self.away.clone_from(&self.last);
         }
     }
 
-    pub(super) fn leave(&mut self, count: usize) {
-        *self.fates.entry(Fate::Left).or_default() += i64::try_from(count).unwrap_or(i64::MAX);
+    /// Ends the count: so many were left. Where nobody was answered the backend is away, however few they were.
+    pub(super) fn close(&mut self, left: usize) {
+        *self.fates.entry(Fate::Left).or_default() += i64::try_from(left).unwrap_or(i64::MAX);
+        if self.of(Fate::Unavailable) == self.all() && self.away.is_none() {
+            self.away.clone_from(&self.last);
+        }
     }
 
     /// Whether everybody was looked at, or at least asked for.
@@ -213,8 +221,23 @@ mod tests {
         assert_eq!(tally.away.as_deref(), Some("gone"));
         assert!(!tally.is_whole());
         assert_eq!((tally.of(Fate::Unavailable), tally.of(Fate::Refused), tally.all()), (17, 3, 21));
-        tally.leave(4);
+        tally.close(4);
         assert_eq!(tally.of(Fate::Left), 4);
+    }
+
+    #[test]
+    fn a_backend_that_answered_nobody_is_away() {
+        let mut tally = Tally::default();
+        tally.close(0);
+        assert!(tally.is_whole(), "nobody was asked for");
+        tally.note(Fate::Unavailable, Some("gone"));
+        tally.close(0);
+        assert_eq!(tally.away.as_deref(), Some("gone"));
+        let mut tally = Tally::default();
+        tally.note(Fate::Unavailable, Some("gone"));
+        tally.note(Fate::Enough, None);
+        tally.close(0);
+        assert!(tally.is_whole());
     }
 
     #[test]

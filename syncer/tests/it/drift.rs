@@ -157,6 +157,29 @@ async fn pushes_on_their_way_are_no_drift() {
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_holds_the_row_is_waited_for() {
+    let (kms, world) = funded(Generation::New).await;
+    // A push has written, and is about to record it.
+    let mut push = world.pool.begin().await.unwrap();
+    let sql = "UPDATE quota_targets SET target_quota = 700, target_version = 2, pushed_quota = 700, pushed_version = 2";
+    sqlx::query(sql).execute(&mut *push).await.unwrap();
+    kms.drifts("acme", "700").await;
+    let sweeper = Arc::new(world.sweeper());
+    let sweeping = Arc::clone(&sweeper);
+    let task = tokio::spawn(async move { sweeping.is_silent().await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+    while world.number(waits).await == 0 {
+        assert!(tokio::time::Instant::now() < patience, "the sweep does not wait for the row");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    push.commit().await.unwrap();
+    assert_eq!(task.await.unwrap().of(Fate::Enough), 1);
+    assert_eq!((drifts(&sweeper.replica), kms.quota("acme").await), ([0, 0, 0], Some(decimal("700"))));
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_repair_that_does_not_succeed_is_finished_by_a_later_sweep() {
     let kms = OddKms::start(WHOLE).await;

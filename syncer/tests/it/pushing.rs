@@ -141,7 +141,11 @@ async fn a_kms_that_is_away_is_tried_again() {
     replica.retried(&charged("acme", 2, usd("200"))).await;
     // Six failures in two rounds: the breaker has opened, and says when to come again.
     match replica.handle(&charged("acme", 2, usd("200"))).await {
-        Err(Failure::Retry { after: Some(after), .. }) => assert!(after <= Duration::from_secs(2)),
+        Err(Failure::Retry { after: Some(after), reason }) => {
+            assert!(after <= Duration::from_secs(2));
+            // What it said last is known all the same.
+            assert!(reason.to_string().contains("left alone for a moment; last: error sending request"), "{reason}");
+        }
         other => panic!("{other:?}"),
     }
     assert!(replica.count("bill_kms_calls_total", &[("call", "read"), ("result", "not_asked")]) > 0);

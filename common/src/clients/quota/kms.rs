@@ -52,6 +52,8 @@ pub struct Kms {
     url: BaseUrl,
     http: Client,
     breaker: Mutex<Breaker>,
+    /// What went wrong the last time: while the breaker is open, that is what is known of it.
+    last_trouble: Mutex<String>,
     only_list_until: Mutex<Option<Instant>>,
     metrics: Metrics,
 }
@@ -86,6 +88,7 @@ impl Kms {
             http: http::client(&config.url, config.connect_timeout, config.timeout).context("KMS")?,
             // A probe that is not back after a call's longest time was dropped by its caller.
             breaker: Mutex::new(Breaker::new(BREAKER_THRESHOLD, BREAKER_REST, config.timeout + Duration::from_secs(1))),
+            last_trouble: Mutex::default(),
             only_list_until: Mutex::new(None),
             metrics: Metrics {
                 calls: telemetry::counter_vec(
@@ -118,7 +121,9 @@ impl Kms {
     async fn exchange(&self, call: &Call) -> Result<Answer, Failed> {
         if let Err(wait) = self.breaker().admit(now()) {
             self.metrics.calls.with_label_values(&[call.name, "not_asked"]).inc();
-            let reason = "it did not answer several times in a row, and is left alone for a moment".to_owned();
+            let last = self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let reason =
+                format!("it did not answer several times in a row, and is left alone for a moment; last: {last}");
             return Err(Failed { error: BackendError::Unavailable { reason, after: Some(wait) }, quick: false });
         }
         let timer = self.metrics.seconds.with_label_values(&[call.name]).start_timer();
@@ -157,8 +162,11 @@ impl Kms {
                 }
             }
             Err(failed) => {
+                let error = &failed.error;
+                if let BackendError::Unavailable { reason, .. } = error {
+                    self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone_from(reason);
+                }
                 if self.breaker().failed(now()) {
-                    let error = &failed.error;
                     tracing::warn!(kms = ?self.url, %error, "the KMS does not answer: it is asked only now and then until it does");
                 }
             }
