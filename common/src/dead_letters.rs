@@ -247,7 +247,8 @@ impl DeadLetter {
 
     fn redrive_headers(&self) -> Result<HeaderMap, DeadLettersError> {
         let mut headers = HeaderMap::new();
-        headers.insert(MESSAGE_ID, format!("redrive:{}", self.sequence));
+        // With the time: a stream that was made anew counts from 1 again.
+        headers.insert(MESSAGE_ID, format!("redrive:{}:{}", self.sequence, self.parked_at.timestamp_micros()));
         let own = [(DeadLetterHeaders::MESSAGE_ID, &self.message_id), (TRACEPARENT, &self.traceparent)];
         for (name, value) in own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
             // Read, not taken as it is: the client panics at a line break.

@@ -86,7 +86,8 @@ fn rules(reader: &mut Reader<'_>) -> Rules {
             OnSyncFailure::Refund
         }
     };
-    let secret = reader.secret("PAY_LINK_SECRET", "what signs the links on which customers confirm; the same for ingress");
+    let secret =
+        reader.secret("PAY_LINK_SECRET", "what signs the links on which customers confirm; the same for ingress");
     if secret.expose().len() < SHORTEST_SECRET && !secret.expose().is_empty() {
         reader.problem(format!("PAY_LINK_SECRET is too short: use at least {SHORTEST_SECRET} random characters"));
     }

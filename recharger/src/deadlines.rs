@@ -103,12 +103,9 @@ pub fn next_look(state: State, times: &Times, now: Timestamp) -> Option<Timestam
             Some(until) if until > now => Some(until),
             _ => Some(after(now, HELD)),
         },
-        State::Settled
-        | State::Declined
-        | State::Failed
-        | State::Refunding
-        | State::Refunded
-        | State::Returning => None,
+        State::Settled | State::Declined | State::Failed | State::Refunding | State::Refunded | State::Returning => {
+            None
+        }
     }
 }
 

@@ -181,10 +181,16 @@ impl fmt::Display for Skip {
             Self::NotExceeded { usage, limit } => write!(f, "usage {usage} is below {limit}"),
             Self::InFlight { recharge_id } => write!(f, "recharge {recharge_id} has not ended yet"),
             Self::CardExhausted { refusals, limit } => {
-                write!(f, "the card was refused {refusals} times in 30 days, at most {limit} are tried; save another card")
+                write!(
+                    f,
+                    "the card was refused {refusals} times in 30 days, at most {limit} are tried; save another card"
+                )
             }
             Self::FleetBrake { recharges, limit } => {
-                write!(f, "{recharges} recharges in the last minute over all organizations, at most {limit} are allowed")
+                write!(
+                    f,
+                    "{recharges} recharges in the last minute over all organizations, at most {limit} are allowed"
+                )
             }
             Self::DailyLimitReached { recharges, limit } => {
                 write!(f, "{recharges} recharges today, at most {limit} are allowed")

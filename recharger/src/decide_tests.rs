@@ -26,7 +26,11 @@ fn policy() -> Policy {
         max_daily_recharges: 5,
         max_daily_amount: None,
         max_monthly_amount: None,
-        card: Some(SavedCard { customer_id: "cus_1".to_owned(), payment_method_id: "pm_1".to_owned(), fingerprint: None }),
+        card: Some(SavedCard {
+            customer_id: "cus_1".to_owned(),
+            payment_method_id: "pm_1".to_owned(),
+            fingerprint: None,
+        }),
     }
 }
 

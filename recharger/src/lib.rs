@@ -24,8 +24,8 @@ use common::broker::Broker;
 use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
 use common::parts::Parts;
-use common::{periodic, service};
 use common::shutdown::Shutdown;
+use common::{periodic, service};
 
 pub use config::{Config, OnSyncFailure};
 pub use handlers::{Recharger, Rules};

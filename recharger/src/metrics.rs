@@ -36,7 +36,11 @@ impl Metrics {
                 "Recharges past their deadline that are neither in force nor being undone, by state.",
                 &["state"],
             ),
-            patrols: counter("bill_patrol_looks_total", "What the patrol looked at, by kind and result.", &["kind", "result"]),
+            patrols: counter(
+                "bill_patrol_looks_total",
+                "What the patrol looked at, by kind and result.",
+                &["kind", "result"],
+            ),
         }
     }
 }

@@ -64,7 +64,9 @@ impl Recharger {
                 break;
             }
             stream::iter(due).for_each_concurrent(AT_ONCE, |id| self.look_after(publisher, id, lease)).await;
-            stream::iter(refunds).for_each_concurrent(AT_ONCE, |refund| self.look_after_refund(publisher, refund)).await;
+            stream::iter(refunds)
+                .for_each_concurrent(AT_ONCE, |refund| self.look_after_refund(publisher, refund))
+                .await;
         }
         let (charged, credited) = record::repo::overdue(&self.pool, self.clock.now()).await?;
         self.metrics.overdue.with_label_values(&[State::Charged.as_str()]).set(charged);

@@ -176,9 +176,11 @@ pub(crate) async fn policy(
         max_daily_recharges: u32::try_from(row.try_get::<i32, _>("max_daily_recharges")?).unwrap_or(0),
         max_daily_amount: optional("max_daily_amount")?,
         max_monthly_amount: optional("max_monthly_amount")?,
-        card: customer
-            .zip(method)
-            .map(|(customer_id, payment_method_id)| SavedCard { customer_id, payment_method_id, fingerprint }),
+        card: customer.zip(method).map(|(customer_id, payment_method_id)| SavedCard {
+            customer_id,
+            payment_method_id,
+            fingerprint,
+        }),
     };
     Ok(Some((policy, row.try_get("resumed_at")?)))
 }
@@ -306,16 +308,10 @@ pub(crate) async fn pause(
         PausedFor::Card(card) => (Some(card), None),
         PausedFor::Dispute(dispute) => (None, Some(dispute)),
     };
-    let sql = "UPDATE recharge_state SET paused_at = $2, pause_reason = $3, pause_payment_method = $4, pause_dispute = $5,
+    let sql =
+        "UPDATE recharge_state SET paused_at = $2, pause_reason = $3, pause_payment_method = $4, pause_dispute = $5,
         consecutive_failures = 0, updated_at = $2 WHERE c_organization_id = $1";
-    sqlx::query(sql)
-        .bind(organization.as_str())
-        .bind(now)
-        .bind(reason)
-        .bind(card)
-        .bind(dispute)
-        .execute(db)
-        .await?;
+    sqlx::query(sql).bind(organization.as_str()).bind(now).bind(reason).bind(card).bind(dispute).execute(db).await?;
     Ok(())
 }
 

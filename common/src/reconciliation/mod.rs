@@ -104,13 +104,27 @@ impl Recorder {
             let action = if finding.repaired { "repaired" } else { "reported" };
             self.findings.with_label_values(&[part, finding.kind, action]).inc();
             tracing::error!(
-                run_id, part, kind = finding.kind, action, recharge_id = finding.recharge_id.map(tracing::field::display),
-                c_organization_id = finding.organization.as_ref().map(OrganizationId::as_str), reference = finding.reference,
-                "the books disagree ({}, {action}): {}", finding.kind, finding.detail
+                run_id,
+                part,
+                kind = finding.kind,
+                action,
+                recharge_id = finding.recharge_id.map(tracing::field::display),
+                c_organization_id = finding.organization.as_ref().map(OrganizationId::as_str),
+                reference = finding.reference,
+                "the books disagree ({}, {action}): {}",
+                finding.kind,
+                finding.detail
             );
         }
         self.last.with_label_values(&[part]).set(now.timestamp());
-        tracing::info!(run_id, part, checked, findings = findings.len(), "compared {checked} of part {part}: {} disagree", findings.len());
+        tracing::info!(
+            run_id,
+            part,
+            checked,
+            findings = findings.len(),
+            "compared {checked} of part {part}: {} disagree",
+            findings.len()
+        );
         Ok(())
     }
 }

@@ -64,6 +64,15 @@ pub fn verdict(outcome: Result<(), &Failure>, attempt: u32, policy: RetryPolicy,
     }
 }
 
+/// More deliveries than this above the limit are no slips: each time, the process died before it could park the message.
+const CRASHES: u32 = 3;
+
+/// Whether handling a message kills whoever does it: it was delivered more often than the loop ever tries.
+#[must_use]
+pub(super) fn is_crash_loop(attempt: u32, policy: RetryPolicy) -> bool {
+    attempt > policy.max_attempts.saturating_add(CRASHES)
+}
+
 /// Doubles with each attempt up to the cap, then takes between half and the whole of it.
 fn backoff(attempt: u32, policy: RetryPolicy, spread: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(20);
@@ -97,6 +106,13 @@ mod tests {
         assert_eq!(verdict(Err(&retry(None)), 6, POLICY, 0), Verdict::Park(ParkReason::Exhausted));
         let asked = Duration::from_secs(9);
         assert_eq!(verdict(Err(&retry(Some(asked))), 1, POLICY, 999), Verdict::RetryIn(asked));
+    }
+
+    #[test]
+    fn a_crash_loop_is_told_from_a_last_try() {
+        for (attempt, want) in [(1, false), (5, false), (8, false), (9, true), (u32::MAX, true)] {
+            assert_eq!(is_crash_loop(attempt, POLICY), want, "{attempt}");
+        }
     }
 
     proptest! {

@@ -213,6 +213,7 @@ async fn each_step_fails_in_turn_when_the_ledger_can_not_book() -> anyhow::Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_fails_in_turn_when_the_quota_can_not_be_raised() -> anyhow::Result<()> {
-    let options = Options::default().with("SYNC_DEADLINE", "2s").with("KMS_TIMEOUT", "1s").with("SWEEP_INTERVAL", "500ms");
+    let options =
+        Options::default().with("SYNC_DEADLINE", "2s").with("KMS_TIMEOUT", "1s").with("SWEEP_INTERVAL", "500ms");
     run(options, &KMS_AWAY).await
 }

@@ -62,7 +62,8 @@ async fn the_database_is_gone_after_the_charge_until_it_is_too_late() -> anyhow:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kms_is_gone_until_it_is_too_late() -> anyhow::Result<()> {
-    let options = Options::default().with("SYNC_DEADLINE", "6s").with("KMS_TIMEOUT", "1s").with("SWEEP_INTERVAL", "500ms");
+    let options =
+        Options::default().with("SYNC_DEADLINE", "6s").with("KMS_TIMEOUT", "1s").with("SWEEP_INTERVAL", "500ms");
     let mut stack = Stack::start(options).await?;
     let team = stack.client.ready_organization("acme", "pm_card_visa", json!({})).await?;
     exceed(&stack, &team, "500", 1).await?;
@@ -94,7 +95,8 @@ async fn the_kms_is_gone_until_it_is_too_late() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_that_stripe_refuses_is_made_once_it_may_be() -> anyhow::Result<()> {
-    let mut stack = Stack::start(Options::default().with("CREDIT_DEADLINE", "2s").with("REFUND_RETRY", "300ms")).await?;
+    let mut stack =
+        Stack::start(Options::default().with("CREDIT_DEADLINE", "2s").with("REFUND_RETRY", "300ms")).await?;
     let team = stack.client.ready_organization("acme", "pm_card_visa", json!({})).await?;
     stack.service("ledger", 1)?.stop()?;
     stack.client.stripe_sim("config", &json!({ "refunds": "refuse" })).await?;
@@ -104,7 +106,8 @@ async fn a_refund_that_stripe_refuses_is_made_once_it_may_be() -> anyhow::Result
     wait::until("the alarm", || async {
         let text = stack.client.http.get(&metrics).send().await?.text().await?;
         let failing = text.lines().any(|line| line == "bill_refunds_failing 1");
-        let failures = text.lines().find_map(|line| line.strip_prefix("bill_refund_failures_total{cause=\"credit_overdue\"} "));
+        let failures =
+            text.lines().find_map(|line| line.strip_prefix("bill_refund_failures_total{cause=\"credit_overdue\"} "));
         ensure!(failing && failures.is_some_and(|n| n.parse::<u32>().is_ok_and(|n| n >= 2)), "{failures:?} {failing}");
         Ok(())
     })

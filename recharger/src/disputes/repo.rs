@@ -10,8 +10,7 @@ use crate::repo::{Result, bad, money};
 
 /// One dispute.
 pub(crate) async fn find(db: &mut PgConnection, dispute_id: &str) -> Result<Option<Dispute>> {
-    let row =
-        sqlx::query("SELECT * FROM disputes WHERE dispute_id = $1").bind(dispute_id).fetch_optional(db).await?;
+    let row = sqlx::query("SELECT * FROM disputes WHERE dispute_id = $1").bind(dispute_id).fetch_optional(db).await?;
     row.map(|row| {
         let word = |column: &str| row.try_get::<String, _>(column);
         let currency: Currency = word("currency")?.parse().map_err(|error| bad("currency", error))?;

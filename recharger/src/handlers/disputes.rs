@@ -37,7 +37,8 @@ impl Recharger {
                         repo::lift_pause(&mut tx, &record.organization, id, now).await?;
                     }
                     DisputeStage::Opened | DisputeStage::Lost => {
-                        let reason = format!("dispute {} ({}) is {}", dispute.dispute_id, dispute.reason, next.as_str());
+                        let reason =
+                            format!("dispute {} ({}) is {}", dispute.dispute_id, dispute.reason, next.as_str());
                         repo::pause(&mut tx, &record.organization, &reason, id, now).await?;
                     }
                 }

@@ -19,9 +19,9 @@ use common::contract::{
 };
 use common::failure::Failure;
 use common::money::FeePolicy;
+use common::pay_link::PayLinks;
 use common::reconciliation::Recorder;
 use common::worker::{Delivery, Handler};
-use common::pay_link::PayLinks;
 use prometheus::Registry;
 use sqlx::PgPool;
 

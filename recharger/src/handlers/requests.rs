@@ -27,8 +27,7 @@ impl Recharger {
         repo::lock(&mut tx, organization).await?;
         if let Some((policy, _)) = repo::policy(&mut tx, organization).await? {
             let card = policy.card.as_ref().map(|card| card.payment_method_id.as_str());
-            let ended =
-                record::repo::end_links_of_other_cards(&mut tx, organization, card, self.clock.now()).await?;
+            let ended = record::repo::end_links_of_other_cards(&mut tx, organization, card, self.clock.now()).await?;
             if ended > 0 {
                 tracing::info!(c_organization_id = %organization, "another card was saved: the payment that waited for the old one is canceled");
             }

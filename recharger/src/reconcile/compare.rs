@@ -36,7 +36,10 @@ pub(super) fn compare(
                     expected: None,
                     found: Some(format!("{} {}", intent.received, intent.currency)),
                     repaired: false,
-                    detail: format!("payment intent {} names recharge {id}, which nobody claimed", intent.payment_intent_id),
+                    detail: format!(
+                        "payment intent {} names recharge {id}, which nobody claimed",
+                        intent.payment_intent_id
+                    ),
                 },
                 read_again: false,
             })
@@ -85,7 +88,11 @@ pub(super) fn missing(record: &Record) -> Verdict {
         expected: Some(record.total.to_string()),
         found: None,
         repaired: false,
-        detail: format!("recharge {} is {}, and Stripe's list does not have it", record.recharge_id, record.state.as_str()),
+        detail: format!(
+            "recharge {} is {}, and Stripe's list does not have it",
+            record.recharge_id,
+            record.state.as_str()
+        ),
     };
     Verdict { finding, read_again: false }
 }
@@ -97,7 +104,10 @@ fn verdict(kind: &'static str, record: &Record, intent: &IntentSeen, detail: Str
         recharge_id: Some(record.recharge_id),
         reference: Some(intent.payment_intent_id.clone()),
         expected: Some(record.total.to_string()),
-        found: Some(format!("{} {} {}, {} given back", intent.status, intent.received, intent.currency, intent.refunded)),
+        found: Some(format!(
+            "{} {} {}, {} given back",
+            intent.status, intent.received, intent.currency, intent.refunded
+        )),
         repaired: false,
         detail,
     };

@@ -83,9 +83,8 @@ impl Recharger {
         if let (true, Some(record)) = (verdict.read_again, record) {
             let events = self.recheck(record).await?;
             let after = self.record_for(record.recharge_id).await?;
-            finding.repaired = after.is_some_and(|after| {
-                (after.state, after.refunded_total) != (record.state, record.refunded_total)
-            });
+            finding.repaired =
+                after.is_some_and(|after| (after.state, after.refunded_total) != (record.state, record.refunded_total));
             said.extend(events);
         }
         Ok(finding)

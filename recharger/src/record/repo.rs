@@ -130,7 +130,9 @@ fn read_record(row: &PgRow) -> Result<Record> {
         undo: row
             .try_get::<Option<String>, _>("undo_cause")?
             .and_then(|word| RefundCause::parse(&word))
-            .map(|cause| Ok::<_, sqlx::Error>((cause, row.try_get::<Option<String>, _>("undo_reason")?.unwrap_or_default())))
+            .map(|cause| {
+                Ok::<_, sqlx::Error>((cause, row.try_get::<Option<String>, _>("undo_reason")?.unwrap_or_default()))
+            })
             .transpose()?,
         refunded_amount: money(row, "refunded_amount", currency)?,
         refunded_total: money(row, "refunded_total", currency)?,
@@ -178,7 +180,6 @@ pub(crate) async fn save(db: &mut PgConnection, record: &Record, now: Timestamp)
         .await?;
     Ok(())
 }
-
 
 /// Takes recharges whose next look is due, so that no other replica does until `lease`. Each look is counted.
 pub(crate) async fn take_due(pool: &PgPool, now: Timestamp, lease: Timestamp, limit: i64) -> Result<Vec<RechargeId>> {

@@ -43,8 +43,7 @@ pub(crate) async fn open(db: &mut PgConnection, refund: &Refund, now: Timestamp)
 
 /// One refund, by its key.
 pub(crate) async fn find(db: &mut PgConnection, refund_key: &str) -> Result<Option<Refund>> {
-    let row =
-        sqlx::query("SELECT * FROM refunds WHERE refund_key = $1").bind(refund_key).fetch_optional(db).await?;
+    let row = sqlx::query("SELECT * FROM refunds WHERE refund_key = $1").bind(refund_key).fetch_optional(db).await?;
     row.map(|row| read(&row)).transpose()
 }
 
@@ -96,8 +95,7 @@ pub(crate) async fn take(pool: &PgPool, key: &str, now: Timestamp, lease: Timest
 
 /// A refund that has ended and was said needs no look any more, unless somebody else has moved it since.
 pub(crate) async fn look_no_more(pool: &PgPool, key: &str, lease: Timestamp) -> Result<()> {
-    let sql =
-        "UPDATE refunds SET next_at = NULL WHERE refund_key = $1 AND next_at = $2 AND status IN ('succeeded', 'failed')";
+    let sql = "UPDATE refunds SET next_at = NULL WHERE refund_key = $1 AND next_at = $2 AND status IN ('succeeded', 'failed')";
     sqlx::query(sql).bind(key).bind(lease).execute(pool).await.map(drop)
 }
 
@@ -151,12 +149,8 @@ pub(crate) async fn free(db: &mut PgConnection, record: &Record) -> Result<(Mone
 }
 
 /// Sets the next look of a refund that has not ended since it was taken.
-pub(crate) async fn look_again_if_open(
-    pool: &PgPool,
-    key: &str,
-    lease: Timestamp,
-    next_at: Timestamp,
-) -> Result<()> {
-    let sql = "UPDATE refunds SET next_at = $3 WHERE refund_key = $1 AND next_at = $2 AND status IN ('requested', 'pending')";
+pub(crate) async fn look_again_if_open(pool: &PgPool, key: &str, lease: Timestamp, next_at: Timestamp) -> Result<()> {
+    let sql =
+        "UPDATE refunds SET next_at = $3 WHERE refund_key = $1 AND next_at = $2 AND status IN ('requested', 'pending')";
     sqlx::query(sql).bind(key).bind(lease).bind(next_at).execute(pool).await.map(drop)
 }

@@ -143,7 +143,8 @@ async fn check(world: &World, caps: &Caps) -> anyhow::Result<()> {
             (COALESCE(sum(amount) FILTER (WHERE triggered_by <> 'manual' AND status NOT IN ('declined', 'failed', 'refunded')), 0) * 100)::bigint AS amount,
             count(*) AS claims
         FROM recharge_records";
-    let (in_flight, automatic, amount, claims): (i64, i64, i64, i64) = sqlx::query_as(sql).fetch_one(&world.pool).await?;
+    let (in_flight, automatic, amount, claims): (i64, i64, i64, i64) =
+        sqlx::query_as(sql).fetch_one(&world.pool).await?;
     anyhow::ensure!(in_flight <= 1, "{in_flight} in flight");
     anyhow::ensure!(automatic <= i64::from(caps.daily_recharges), "{automatic} automatic recharges");
     anyhow::ensure!(amount <= caps.daily_amount.min(caps.monthly_amount), "{amount} by automatic recharges");
@@ -231,7 +232,8 @@ async fn run(caps: Caps, steps: Vec<Step>, at_once: usize) -> anyhow::Result<()>
 #[test]
 fn no_interleaving_exceeds_a_cap_or_holds_two_recharges_in_flight() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 12, max_shrink_iters: 20, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 12, max_shrink_iters: 20, failure_persistence: None, ..Config::default() });
     let cases = (caps(), proptest::collection::vec(step(), 8..40), 2..9_usize);
     let outcome = runner.run(&cases, |(caps, steps, at_once)| {
         runtime.block_on(run(caps, steps, at_once)).map_err(|error| TestCaseError::fail(format!("{error:#}")))

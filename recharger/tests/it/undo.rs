@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::{Clock, ManualClock, SystemClock};
 use common::contract::{
-    DisputeStage, Event, EvaluateRequestedV1, LedgerCreditedV1, Outgoing, Payload, PostingKind, QuotaFailedV1,
+    DisputeStage, EvaluateRequestedV1, Event, LedgerCreditedV1, Outgoing, Payload, PostingKind, QuotaFailedV1,
     QuotaSyncedV1, RechargeActionRequiredV1, RechargeChargedV1, RechargeDisputedV1, RechargeRefundFailedV1,
     RechargeRefundedV1, RechargeSkippedV1, RecheckRequestedV1, ReconcileRequestedV1, RefundCause, RefundRequestedV1,
     SkipReason, StripeEventV1,
@@ -47,7 +47,12 @@ impl Scene {
         let event = Event::first(id, Some(organization()), self.clock.now(), data).outgoing()?;
         let said = self.recharger.handle(&delivery(&event, 1)).await?;
         let again = self.recharger.handle(&delivery(&event, 2)).await?;
-        assert_eq!(again.iter().map(|e| &e.id).collect::<Vec<_>>(), said.iter().map(|e| &e.id).collect::<Vec<_>>(), "{}", event.subject);
+        assert_eq!(
+            again.iter().map(|e| &e.id).collect::<Vec<_>>(),
+            said.iter().map(|e| &e.id).collect::<Vec<_>>(),
+            "{}",
+            event.subject
+        );
         Ok(said)
     }
 
@@ -272,8 +277,14 @@ async fn a_pending_refund_ends_when_stripe_says_and_one_that_comes_back_is_made_
         .await?;
     assert_eq!(ids.len(), 1);
     scene.world.sim(&format!("refunds/{}/settle", ids[0]), &json!({ "outcome": "succeeded" })).await?;
-    let refunded: RechargeRefundedV1 = decode(&scene.stripe_says("refund.updated", &charged).await?
-        .into_iter().filter(|event| !String::from_utf8_lossy(&event.body).contains(&id)).collect::<Vec<_>>());
+    let refunded: RechargeRefundedV1 = decode(
+        &scene
+            .stripe_says("refund.updated", &charged)
+            .await?
+            .into_iter()
+            .filter(|event| !String::from_utf8_lossy(&event.body).contains(&id))
+            .collect::<Vec<_>>(),
+    );
     assert_eq!(refunded.refund_id, ids[0]);
     assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
     assert_eq!(scene.world.held().await?, 0);
@@ -357,10 +368,12 @@ async fn a_dispute_pauses_until_it_is_won() -> anyhow::Result<()> {
     for (outcome, stage) in [("won", DisputeStage::Won), ("lost", DisputeStage::Lost)] {
         let scene = Scene::new("pm_card_visa").await?;
         let charged = scene.settled().await?;
-        let dispute =
-            scene.world.sim("disputes", &json!({ "payment_intent": charged.payment_intent_id })).await?;
+        let dispute = scene.world.sim("disputes", &json!({ "payment_intent": charged.payment_intent_id })).await?;
         let opened: RechargeDisputedV1 = decode(&scene.stripe_says("charge.dispute.created", &charged).await?);
-        assert_eq!((opened.stage, opened.amount, opened.total), (DisputeStage::Opened, charged.amount, charged.total_charge));
+        assert_eq!(
+            (opened.stage, opened.amount, opened.total),
+            (DisputeStage::Opened, charged.amount, charged.total_charge)
+        );
         let said = scene.recharger.handle(&scene.world.limit_exceeded("evt_2", "900", 1)).await?;
         assert_eq!(decode::<RechargeSkippedV1>(&said).reason, SkipReason::Paused);
         let id = dispute["id"].as_str().unwrap();
