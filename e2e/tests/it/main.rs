@@ -10,4 +10,5 @@ mod house;
 mod migrations;
 mod net;
 mod steps;
+mod stripe_side;
 mod undo;

@@ -111,22 +111,18 @@ impl World {
         let stripe = simulators::stripe::Stripe::start(([127, 0, 0, 1], 0).into()).await?;
         common::clients::install_tls();
         let world = Self { pool, stripe, http: reqwest::Client::new(), admin_url, database };
-        world.save_card(card).await?;
+        world.add(&organization(), card).await?;
         Ok(world)
     }
 
-    async fn save_card(&self, card: &str) -> anyhow::Result<()> {
+    /// An organization with a card.
+    pub(crate) async fn add(&self, organization: &OrganizationId, card: &str) -> anyhow::Result<()> {
         let stripe = self.client("sk_test_1")?;
-        let customer = stripe.create_customer(&organization(), "customer").await?;
-        let card = stripe.attach_payment_method(card, &customer, "attach").await?;
-        sqlx::query(
-            "INSERT INTO organization_balance_config (c_organization_id, litellm_team_id, stripe_customer_id, default_payment_method_id,
-                minimum_recharge_amount, target_balance) VALUES ('acme', 'team_acme', $1, $2, 200, 500)",
-        )
-        .bind(customer)
-        .bind(card.id)
-        .execute(&self.pool)
-        .await?;
+        let customer = stripe.create_customer(organization, &format!("customer of {organization}")).await?;
+        let card = stripe.attach_payment_method(card, &customer, &format!("card of {organization}")).await?;
+        let sql = "INSERT INTO organization_balance_config (c_organization_id, litellm_team_id, stripe_customer_id,
+                default_payment_method_id, minimum_recharge_amount, target_balance) VALUES ($1, 'team_' || $1, $2, $3, 200, 500)";
+        sqlx::query(sql).bind(organization.as_str()).bind(customer).bind(card.id).execute(&self.pool).await?;
         Ok(())
     }
 
