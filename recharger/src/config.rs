@@ -21,7 +21,7 @@ pub struct Config {
     /// Stripe.
     pub stripe: StripeConfig,
     /// `FEE_BPS`, `FEE_FIXED`, `CREDIT_DEADLINE`, `SYNC_DEADLINE`, `CONFIRM_DEADLINE`, `REFUND_RETRY`, `ON_SYNC_FAILURE`,
-    /// `MAX_RECHARGES_PER_MINUTE`, `PAY_LINK_SECRET`, `PUBLIC_URL`.
+    /// `MAX_RECHARGES_PER_MINUTE`, `PAY_LINK_SECRET`, `PUBLIC_URL`, `PATROL_LEASE`.
     pub rules: Rules,
     /// `PATROL_INTERVAL`: how often is looked for what is due.
     pub patrol_interval: Duration,
@@ -98,5 +98,6 @@ fn rules(reader: &mut Reader<'_>) -> Rules {
         on_sync_failure,
         max_recharges_per_minute: reader.parse("MAX_RECHARGES_PER_MINUTE", 300),
         links: PayLinks::new(secret, &public_url),
+        lease: reader.duration("PATROL_LEASE", Duration::from_secs(60)),
     }
 }

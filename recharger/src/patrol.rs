@@ -4,8 +4,6 @@
 //! What is due is taken with a lease: another replica, or this one after a crash, comes again when the lease has ended.
 //! What a look moves keeps the lease until what it says is published, so that nothing stays unsaid.
 
-use std::time::Duration;
-
 use common::broker::Broker;
 use common::clock::Timestamp;
 use common::contract::Outgoing;
@@ -20,8 +18,6 @@ use crate::record::{self, Record};
 use crate::refunds::{self, Refund};
 use crate::saga::{RefundStatus, State};
 
-/// How long a look may take before another replica looks: longer than a call to Stripe.
-const LEASE: Duration = Duration::from_secs(60);
 /// How much is taken at once.
 const BATCH: i64 = 32;
 /// How much is looked at at the same time.
@@ -47,7 +43,7 @@ impl Publish for Broker {
 impl Recharger {
     /// How long what is taken belongs to whoever took it.
     pub(crate) fn lease(&self) -> chrono::Duration {
-        chrono::Duration::from_std(LEASE).unwrap_or_default()
+        chrono::Duration::from_std(self.rules.lease).unwrap_or_default()
     }
 
     /// One round: everything that is due now.

@@ -93,6 +93,64 @@ async fn the_kms_is_gone_until_it_is_too_late() -> anyhow::Result<()> {
     stack.stop().await
 }
 
+/// The undo itself is killed, again and again: every charge is given back once, and the ledger never credits it.
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_the_middle_of_the_undo() -> anyhow::Result<()> {
+    const ORGANIZATIONS: usize = 30;
+    let options =
+        Options { replicas: 2, ..Options::default() }.with("CREDIT_DEADLINE", "2s").with("PATROL_LEASE", "2s");
+    let options = options.with("REFUND_RETRY", "300ms").with("STRIPE_TIMEOUT", "1s").with("WEBHOOK_WAIT_MS", "0");
+    let mut stack = Stack::start(options).await?;
+    for number in 1..=2 {
+        stack.service("ledger", number)?.stop()?;
+    }
+    for n in 0..ORGANIZATIONS {
+        let team = stack.client.ready_organization(&format!("org{n}"), "pm_card_visa", json!({})).await?;
+        let (code, answer) =
+            stack.client.webhook(&stack.client.ingress, limit_exceeded(&team, "500", "500", n)).await?;
+        ensure!(code == 202, "{code} {answer}");
+    }
+    let faults = json!(["drop_after", "ok", "500_after", "ok", "drop_before", "ok", "429", "html502"]);
+    for _ in 0..3 {
+        stack.client.stripe_sim("faults", &faults).await?;
+    }
+    for round in 1..=6 {
+        let count = async |stack: &Stack| -> anyhow::Result<i64> {
+            let sql = "SELECT count(*) FROM recharge_records WHERE status IN ('refunding', 'refunded')";
+            Ok(sqlx::query_scalar(sql).fetch_one(&stack.pool).await?)
+        };
+        wait::until("the undo to be under way", || async {
+            let undone = count(&stack).await?;
+            ensure!(undone * 7 >= round * i64::try_from(ORGANIZATIONS)?, "{undone}");
+            Ok(())
+        })
+        .await?;
+        let number = if round % 2 == 0 { 1 } else { 2 };
+        stack.service("recharger", number)?.kill9()?;
+        stack.service("recharger", number)?.start_again()?;
+    }
+    wait::until("every refund", || async {
+        let sql = "SELECT count(*) FROM recharge_records WHERE status = 'refunded'";
+        let refunded: i64 = sqlx::query_scalar(sql).fetch_one(&stack.pool).await?;
+        ensure!(refunded == i64::try_from(ORGANIZATIONS)?, "{refunded}");
+        Ok(())
+    })
+    .await?;
+    for number in 1..=2 {
+        stack.service("ledger", number)?.start_again()?;
+    }
+    let totals = books::quiet_and_balanced(&stack).await?;
+    assert_eq!((totals.captured, totals.settled), (0, 0));
+    let stripe = stack.client.stripe_books().await?;
+    let total = json!(ORGANIZATIONS * 20_000);
+    assert_eq!((&stripe["captured"]["usd"], &stripe["refunded"]["usd"]), (&total, &total), "each once");
+    let voids: i64 = sqlx::query_scalar("SELECT count(*) FROM ledger_transactions WHERE kind = 'void'")
+        .fetch_one(&stack.pool)
+        .await?;
+    assert_eq!(voids, i64::try_from(ORGANIZATIONS)?);
+    stack.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_that_stripe_refuses_is_made_once_it_may_be() -> anyhow::Result<()> {
     let mut stack =

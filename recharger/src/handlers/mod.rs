@@ -10,6 +10,8 @@ mod stripe_event;
 mod trigger;
 mod undo;
 
+use std::time::Duration;
+
 use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
 use common::contract::{
@@ -45,6 +47,8 @@ pub struct Rules {
     pub max_recharges_per_minute: u32,
     /// The links on which customers confirm.
     pub links: PayLinks,
+    /// How long a look of the patrol may take before another replica looks: longer than the calls to Stripe in it.
+    pub lease: Duration,
 }
 
 /// The recharger: decides, charges, and follows each recharge to its end. Clones share everything.

@@ -46,6 +46,7 @@ pub(crate) fn rules() -> Rules {
         deadlines: Deadlines::default(),
         on_sync_failure: OnSyncFailure::Refund,
         max_recharges_per_minute: 1_000,
+        lease: Duration::from_secs(60),
         links: PayLinks::new(Secret::new("a secret for links in tests"), "http://bill.test"),
     }
 }
