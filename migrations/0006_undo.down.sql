@@ -3,6 +3,7 @@ DROP TABLE disputes;
 DROP TABLE refunds;
 DROP INDEX recharge_records_refused;
 DROP INDEX recharge_records_recent;
+DROP INDEX recharge_records_giving_back;
 DROP INDEX recharge_records_due;
 DROP INDEX recharge_records_in_flight;
 -- The states that were not there before: what waits for the customer ended for the code from before, and a refund that

@@ -37,11 +37,14 @@ ALTER TABLE recharge_records ADD CONSTRAINT recharge_records_ours CHECK (
                        'refunding', 'refunded', 'returning')
     )
 );
--- Deadlines of what is in flight from before this migration: looked at once, soon.
-UPDATE recharge_records SET next_at = now()
+-- Deadlines of what is in flight from before this migration count from now.
+UPDATE recharge_records SET next_at = now(),
+       credit_by = CASE WHEN status = 'charged' THEN now() + interval '10 minutes' END,
+       sync_by = CASE WHEN status = 'credited' THEN now() + interval '15 minutes' END
  WHERE trigger_event_id IS NOT NULL AND status IN ('pending', 'processing', 'charged', 'credited', 'refunding');
 
 CREATE INDEX recharge_records_due ON recharge_records (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX recharge_records_giving_back ON recharge_records (recharge_id) WHERE status IN ('refunding', 'returning');
 CREATE INDEX recharge_records_recent ON recharge_records (created_at) WHERE trigger_event_id IS NOT NULL;
 CREATE INDEX recharge_records_refused ON recharge_records (card_fingerprint, created_at)
     WHERE card_fingerprint IS NOT NULL AND status IN ('declined', 'failed');
@@ -94,9 +97,13 @@ CREATE TABLE disputes (
     stage               text NOT NULL CHECK (stage IN ('opened', 'won', 'lost')),
     reason              text NOT NULL,
     opened_at           timestamptz NOT NULL,
-    closed_at           timestamptz
+    closed_at           timestamptz,
+    -- When what it says is said again, if nobody is sure that it was.
+    next_at             timestamptz
 );
 CREATE INDEX disputes_by_recharge ON disputes (recharge_id);
+CREATE INDEX disputes_due ON disputes (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX disputes_open ON disputes (c_organization_id) WHERE stage = 'opened';
 
 -- A pause that a dispute caused ends with the dispute, if it is won.
 ALTER TABLE recharge_state ADD COLUMN pause_dispute text;

@@ -13,7 +13,8 @@ const PENDING_FIRST: Duration = Duration::from_secs(30);
 const WAITING_FIRST: Duration = Duration::from_secs(20);
 /// The longest pause between two looks at what Stripe may decide at any time.
 const WAITING_LONGEST: Duration = Duration::from_secs(600);
-/// The pause between two looks at an overdue recharge that an operator wants held.
+/// The pause between two looks at a recharge that is overdue all the same: an operator wants it held, or the last look
+/// did not come to its end.
 const HELD: Duration = Duration::from_secs(60);
 /// The longest pause between two tries of a refund.
 const REFUND_LONGEST: Duration = Duration::from_secs(3600);
@@ -98,11 +99,8 @@ pub fn next_look(state: State, times: &Times, now: Timestamp) -> Option<Timestam
             let look = after(now, growing(WAITING_FIRST, times.looks, WAITING_LONGEST));
             Some(times.confirm_by.map_or(look, |until| until.min(look).max(now)))
         }
-        State::Charged => Some(times.credit_by.unwrap_or(now).max(now)),
-        State::Credited => match times.sync_by {
-            Some(until) if until > now => Some(until),
-            _ => Some(after(now, HELD)),
-        },
+        State::Charged => Some(times.credit_by.filter(|until| *until > now).unwrap_or_else(|| after(now, HELD))),
+        State::Credited => Some(times.sync_by.filter(|until| *until > now).unwrap_or_else(|| after(now, HELD))),
         State::Settled | State::Declined | State::Failed | State::Refunding | State::Refunded | State::Returning => {
             None
         }
@@ -134,7 +132,7 @@ mod tests {
             (State::ActionRequired, 0, Some(15)),
             (State::ActionRequired, 40, Some(40)),
             (State::Charged, 0, Some(600)),
-            (State::Charged, 700, Some(700)),
+            (State::Charged, 700, Some(760)),
             (State::Credited, 0, Some(900)),
             // Overdue, and still credited: an operator wants it held.
             (State::Credited, 900, Some(960)),

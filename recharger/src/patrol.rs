@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::charge::{cancel, charge};
 use crate::deadlines::next_look;
+use crate::disputes::{self, Dispute};
 use crate::handlers::Recharger;
 use crate::record::{self, Record};
 use crate::refunds::{self, Refund};
@@ -46,6 +47,12 @@ impl Recharger {
         chrono::Duration::from_std(self.rules.lease).unwrap_or_default()
     }
 
+    /// Until when what a hint moves must be said: a hint that is repeated may find that there is nothing to move any more, so
+    /// that the patrol says it, unless it is sure that it was said.
+    pub(crate) fn until_said(&self) -> Timestamp {
+        self.clock.now() + self.lease()
+    }
+
     /// One round: everything that is due now.
     ///
     /// # Errors
@@ -56,13 +63,18 @@ impl Recharger {
             let lease = now + self.lease();
             let due = record::repo::take_due(&self.pool, now, lease, BATCH).await?;
             let refunds = refunds::repo::take_due(&self.pool, now, lease, BATCH).await?;
-            if due.is_empty() && refunds.is_empty() {
+            let disputes = disputes::repo::take_due(&self.pool, now, lease, BATCH).await?;
+            if due.is_empty() && refunds.is_empty() && disputes.is_empty() {
                 break;
             }
             stream::iter(due).for_each_concurrent(AT_ONCE, |id| self.look_after(publisher, id, lease)).await;
             stream::iter(refunds)
                 .for_each_concurrent(AT_ONCE, |refund| self.look_after_refund(publisher, refund))
                 .await;
+            stream::iter(disputes).for_each(|dispute| self.say_dispute(publisher, dispute, lease)).await;
+        }
+        for id in record::repo::stranded(&self.pool).await? {
+            self.take_up(id).await?;
         }
         let (charged, credited) = record::repo::overdue(&self.pool, self.clock.now()).await?;
         self.metrics.overdue.with_label_values(&[State::Charged.as_str()]).set(charged);
@@ -156,6 +168,23 @@ impl Recharger {
             if let Err(error) = again {
                 tracing::debug!(%error, "the lease ends by itself");
             }
+        }
+    }
+
+    async fn say_dispute(&self, publisher: &impl Publish, dispute: Dispute, lease: Timestamp) {
+        let id = dispute.dispute_id.as_str();
+        let said = async {
+            let Some(record) = self.read(dispute.recharge_id).await? else { return Ok(()) };
+            if record.is_in_the_books() {
+                publisher.publish(&dispute.says(&record)?).await?;
+            } else if !record.state.is_final() {
+                // Said when there is something to hold: the lease ends, and it is looked at again.
+                return Ok(());
+            }
+            Ok::<_, Failure>(disputes::repo::was_said(&self.pool, id, lease).await?)
+        };
+        if let Err(failure) = said.await {
+            tracing::warn!(dispute_id = id, "dispute {id} could not be said again, and will be: {failure:#}");
         }
     }
 

@@ -200,7 +200,8 @@ pub(crate) async fn history(
                 AND r.new_quota <= s.quota) AS answered_limit,
             t.recharges_today, t.amount_today, t.amount_month,
             (SELECT count(*) FROM recharge_records r WHERE r.card_fingerprint = $4 AND r.created_at >= $5
-                AND r.status IN ('declined', 'failed')) AS card_refusals
+                AND r.status IN ('declined', 'failed')) AS card_refusals,
+            (SELECT min(dispute_id) FROM disputes d WHERE d.c_organization_id = $1 AND d.stage = 'opened') AS open_dispute
         FROM recharge_state s, LATERAL (
             SELECT count(*) FILTER (WHERE created_at >= $2 AND triggered_by <> 'manual') AS recharges_today,
                 COALESCE(sum(amount) FILTER (WHERE created_at >= $2 AND status <> 'refunded'), 0) AS amount_today,
@@ -228,6 +229,9 @@ pub(crate) async fn history(
         })
     });
     let card = policy.card.as_ref().map(|card| card.payment_method_id.as_str());
+    // Whatever else was paused or lifted meanwhile.
+    let dispute: Option<String> = row.try_get("open_dispute")?;
+    let disputed = dispute.map(|dispute| format!("dispute {dispute} is open"));
     Ok(History {
         quota: row.try_get("quota")?,
         answered_limit: row.try_get("answered_limit")?,
@@ -235,7 +239,7 @@ pub(crate) async fn history(
         recharges_today: u32::try_from(row.try_get::<i64, _>("recharges_today")?).unwrap_or(u32::MAX),
         amount_today: money(&row, "amount_today", policy.currency)?,
         amount_this_month: money(&row, "amount_month", policy.currency)?,
-        paused: pause_in_force(pause.transpose()?, card, resumed_at),
+        paused: pause_in_force(pause.transpose()?, card, resumed_at).or(disputed),
         cooldown_until: row.try_get("cooldown_until")?,
         card_refusals: u32::try_from(row.try_get::<i64, _>("card_refusals")?).unwrap_or(u32::MAX),
     })
@@ -296,7 +300,7 @@ pub(crate) enum PausedFor<'a> {
     Dispute(&'a str),
 }
 
-/// Pauses automatic recharge.
+/// Pauses automatic recharge. What a dispute has paused, a card does not pause anew: a new card would lift it.
 pub(crate) async fn pause(
     db: &mut PgConnection,
     organization: &OrganizationId,
@@ -310,7 +314,7 @@ pub(crate) async fn pause(
     };
     let sql =
         "UPDATE recharge_state SET paused_at = $2, pause_reason = $3, pause_payment_method = $4, pause_dispute = $5,
-        consecutive_failures = 0, updated_at = $2 WHERE c_organization_id = $1";
+        consecutive_failures = 0, updated_at = $2 WHERE c_organization_id = $1 AND (pause_dispute IS NULL OR $5::text IS NOT NULL)";
     sqlx::query(sql).bind(organization.as_str()).bind(now).bind(reason).bind(card).bind(dispute).execute(db).await?;
     Ok(())
 }

@@ -97,6 +97,12 @@ impl State {
         matches!(self, Self::Charged | Self::Credited | Self::Settled | Self::Refunding | Self::Returning)
     }
 
+    /// Whether what is left of the charge is owed to the customer.
+    #[must_use]
+    pub const fn is_giving_back(self) -> bool {
+        matches!(self, Self::Refunding | Self::Returning)
+    }
+
     /// Whether Stripe may still be asked to charge, or has not decided yet.
     #[must_use]
     pub const fn is_open_at_stripe(self) -> bool {
@@ -129,7 +135,7 @@ pub enum Fact {
     MoneyBack,
     /// A refund that had worked was sent back by the bank; we owe it still.
     RefundReturned,
-    /// A refund that somebody else had made was sent back: the charge stands as before it.
+    /// A refund that somebody else had made of a recharge that had settled was sent back: it stands as before it.
     ForeignRefundReturned,
 }
 
@@ -262,12 +268,14 @@ pub enum RefundCommand {
     AlarmAndRepeat,
     /// The same, and open a new refund of the same amount: this one will not work any more.
     AlarmAndReplace,
+    /// Publish `recharges.refund_failed` again.
+    SayFailed,
 }
 
 /// Moves a refund on.
 #[must_use]
 pub fn advance_refund(status: RefundStatus, fact: RefundFact) -> (RefundStatus, Option<RefundCommand>) {
-    use RefundCommand::{AlarmAndRepeat, AlarmAndReplace, SayRefunded};
+    use RefundCommand::{AlarmAndRepeat, AlarmAndReplace, SayFailed, SayRefunded};
     use RefundStatus::{Failed, Pending, Requested, Succeeded};
     match (fact, status) {
         (RefundFact::Refused, Requested) => (Requested, Some(AlarmAndRepeat)),
@@ -275,6 +283,7 @@ pub fn advance_refund(status: RefundStatus, fact: RefundFact) -> (RefundStatus, 
         (RefundFact::Done, Requested | Pending | Succeeded) => (Succeeded, Some(SayRefunded)),
         // Stripe's word "failed" comes also after "succeeded".
         (RefundFact::GivenUp, Requested | Pending | Succeeded) => (Failed, Some(AlarmAndReplace)),
+        (RefundFact::GivenUp, Failed) => (Failed, Some(SayFailed)),
         (RefundFact::Moot, Requested) => (Failed, None),
         (_, status) => (status, None),
     }

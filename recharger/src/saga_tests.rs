@@ -98,7 +98,7 @@ fn a_state_without_an_end_has_a_way_to_one() {
 
 #[test]
 fn refunds() {
-    use RefundCommand::{AlarmAndRepeat, AlarmAndReplace, SayRefunded};
+    use RefundCommand::{AlarmAndRepeat, AlarmAndReplace, SayFailed, SayRefunded};
     use RefundFact::{Accepted, Done, GivenUp, Moot, Refused};
     use RefundStatus::{Failed, Pending, Requested, Succeeded};
     for (facts, status, last) in [
@@ -113,7 +113,7 @@ fn refunds() {
         // Late and out of order: what has ended stays.
         (vec![Done, Accepted], Succeeded, None),
         (vec![Done, Refused], Succeeded, None),
-        (vec![Done, GivenUp, GivenUp], Failed, None),
+        (vec![Done, GivenUp, GivenUp], Failed, Some(SayFailed)),
         (vec![Done, GivenUp, Done], Failed, None),
         (vec![Moot], Failed, None),
     ] {

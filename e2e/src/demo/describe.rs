@@ -2,31 +2,15 @@
 
 use async_nats::HeaderMap;
 use common::contract::{
-    AdjustRequestedV1, DeadLetterHeaders, Event, IgnoredWebhookV1, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1,
-    LimitExceededV1, LowBalanceHintV1, Payload, QuotaAdoptedV1, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1,
-    RechargeActionRequiredV1, RechargeChargedV1, RechargeDeclinedV1, RechargeRefundFailedV1, RechargeRefundedV1,
-    RechargeRequestedV1, RechargeSettledV1, RechargeSkippedV1, RefundRequestedV1, SyncRequestedV1, kind_of,
+    AdjustRequestedV1, DeadLetterHeaders, DisputeStage, EvaluateRequestedV1, Event, IgnoredWebhookV1, LedgerCreditedV1,
+    LedgerHeldV1, LedgerReversedV1, LimitExceededV1, LowBalanceHintV1, Payload, QuotaAdoptedV1, QuotaFailedV1,
+    QuotaLowV1, QuotaSyncedV1, RechargeActionRequiredV1, RechargeChargedV1, RechargeDeclinedV1, RechargeDisputedV1,
+    RechargeRefundFailedV1, RechargeRefundedV1, RechargeRequestedV1, RechargeSettledV1, RechargeSkippedV1,
+    RecheckRequestedV1, ReconcileRequestedV1, RefundRequestedV1, StripeEventV1, SyncRequestedV1, kind_of,
 };
 use rust_decimal::Decimal;
 
-/// What the story needs to know of an event.
-#[derive(Debug, Clone)]
-pub(super) enum Fact {
-    /// A webhook was accepted.
-    Triggered(Event<LimitExceededV1>),
-    /// The card was charged.
-    Charged(Event<RechargeChargedV1>),
-    /// The ledger credited something.
-    Credited(Event<LedgerCreditedV1>),
-    /// The backend has the quota.
-    InForce,
-    /// The recharge has taken effect.
-    Settled(Event<RechargeSettledV1>),
-    /// The chain ended, or is stuck, in another way: the sentence.
-    Otherwise(String),
-    /// Not of interest to the story.
-    Other,
-}
+use super::fact::Fact;
 
 /// A message as a person reads it.
 #[derive(Debug, Clone)]
@@ -40,10 +24,9 @@ pub(super) struct Seen {
 /// Reads a message of any of the subjects.
 pub(super) fn read(subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Seen {
     if subject.starts_with("dead.") {
-        let sentence = dead(headers);
-        return Seen { fact: Fact::Otherwise(sentence.clone()), sentence };
+        return Seen { sentence: dead(headers), fact: Fact::Broken };
     }
-    for reader in [webhook, request, recharge, end_of_recharge, ledger, quota] {
+    for reader in [webhook, request, question, recharge, end_of_recharge, refund, ledger, quota, backend] {
         if let Some(seen) = reader(kind_of(subject), body) {
             return seen;
         }
@@ -55,183 +38,245 @@ fn other(sentence: String) -> Seen {
     Seen { sentence, fact: Fact::Other }
 }
 
-fn otherwise(sentence: String) -> Seen {
-    Seen { fact: Fact::Otherwise(sentence.clone()), sentence }
-}
-
 /// The event, if the message is of this kind; a sentence about what is wrong with it, if it can't be read.
-fn told<T: Payload>(kind: &str, body: &[u8], tell: impl FnOnce(Event<T>) -> Seen) -> Option<Seen> {
+fn told<T: Payload>(
+    kind: &str,
+    body: &[u8],
+    sentence: impl FnOnce(&T) -> String,
+    fact: impl FnOnce(Event<T>) -> Fact,
+) -> Option<Seen> {
     if kind != T::KIND {
         return None;
     }
     Some(match Event::<T>::decode(body) {
-        Ok(event) => tell(event),
-        Err(error) => otherwise(format!("can't be read: {error}")),
+        Ok(event) => Seen { sentence: sentence(&event.data), fact: fact(event) },
+        Err(error) => Seen { sentence: format!("can't be read: {error}"), fact: Fact::Broken },
     })
+}
+
+/// The same for what is no fact of the story.
+fn aside<T: Payload>(kind: &str, body: &[u8], sentence: impl FnOnce(&T) -> String) -> Option<Seen> {
+    told(kind, body, sentence, |_| Fact::Other)
 }
 
 fn webhook(kind: &str, body: &[u8]) -> Option<Seen> {
-    told::<LimitExceededV1>(kind, body, |event| {
-        let data = &event.data;
-        let (used, limit) = (plain(data.current_usage), plain(data.current_limit));
-        let sentence = format!("{} of {}: {used} used of {limit}; event {}", data.event_type, data.team_id, event.id);
-        Seen { sentence, fact: Fact::Triggered(event) }
-    })
-    .or_else(|| {
-        told::<LowBalanceHintV1>(kind, body, |event| {
-            other(format!("{} of {}: a hint", event.data.event_type, event.data.team_id))
+    told(kind, body, limit_exceeded, Fact::Triggered)
+        .map(with_its_id)
+        .or_else(|| {
+            aside(kind, body, |data: &LowBalanceHintV1| format!("{} of {}: a hint", data.event_type, data.team_id))
         })
-    })
-    .or_else(|| told::<IgnoredWebhookV1>(kind, body, |event| other(format!("recorded only: {}", event.data.reason))))
+        .or_else(|| aside(kind, body, |data: &IgnoredWebhookV1| format!("recorded only: {}", data.reason)))
+        .or_else(|| {
+            aside(kind, body, |data: &StripeEventV1| format!("Stripe says {} of {}", data.stripe_type, data.object_id))
+        })
+}
+
+/// What begins a chain is named, so that the chain can be found.
+fn with_its_id(seen: Seen) -> Seen {
+    match &seen.fact {
+        Fact::Triggered(event) => Seen { sentence: format!("{}; event {}", seen.sentence, event.id), fact: seen.fact },
+        _ => seen,
+    }
+}
+
+fn limit_exceeded(data: &LimitExceededV1) -> String {
+    let (used, limit) = (plain(data.current_usage), plain(data.current_limit));
+    format!("{} of {}: {used} used of {limit}", data.event_type, data.team_id)
 }
 
 fn request(kind: &str, body: &[u8]) -> Option<Seen> {
-    told::<SyncRequestedV1>(kind, body, |event| {
-        other(format!("{} asks that the quota be pushed to the backend", event.data.requested_by))
+    aside(kind, body, |data: &SyncRequestedV1| {
+        format!("{} asks that the quota be pushed to the backend", data.requested_by)
     })
     .or_else(|| {
-        told::<RechargeRequestedV1>(kind, body, |event| {
-            other(format!("{} asks for a recharge of {}", event.data.requested_by, event.data.amount))
+        aside(kind, body, |data: &RechargeRequestedV1| {
+            format!("{} asks for a recharge of {}", data.requested_by, data.amount)
         })
     })
     .or_else(|| {
-        told::<RefundRequestedV1>(kind, body, |event| {
-            other(format!("{} asks for a refund of recharge {}", event.data.requested_by, event.data.recharge_id))
+        aside(kind, body, |data: &RefundRequestedV1| {
+            format!("{} asks for a refund of recharge {}", data.requested_by, data.recharge_id)
         })
     })
     .or_else(|| {
-        told::<AdjustRequestedV1>(kind, body, |event| {
-            other(format!("{} asks for a correction of {}", event.data.requested_by, event.data.amount))
+        aside(kind, body, |data: &AdjustRequestedV1| {
+            format!("{} asks for a correction of {}", data.requested_by, data.amount)
+        })
+    })
+}
+
+/// Requests that something be looked at.
+fn question(kind: &str, body: &[u8]) -> Option<Seen> {
+    aside(kind, body, |data: &EvaluateRequestedV1| {
+        format!("{} asks for a look at the balance ({})", data.requested_by, data.reason)
+    })
+    .or_else(|| {
+        aside(kind, body, |data: &RecheckRequestedV1| {
+            format!("{} asks that the payment of recharge {} be read again", data.requested_by, data.recharge_id)
+        })
+    })
+    .or_else(|| {
+        aside(kind, body, |data: &ReconcileRequestedV1| {
+            format!("{} asks that all books be compared", data.requested_by)
         })
     })
 }
 
 fn recharge(kind: &str, body: &[u8]) -> Option<Seen> {
-    told::<RechargeChargedV1>(kind, body, |event| {
-        let data = &event.data;
-        let sentence = format!(
-            "the card paid {} ({} and a fee of {}) by {}; recharge {}",
-            data.total_charge, data.amount, data.fee, data.payment_intent_id, data.recharge_id
-        );
-        Seen { sentence, fact: Fact::Charged(event) }
-    })
+    told(
+        kind,
+        body,
+        |data: &RechargeChargedV1| {
+            format!(
+                "the card paid {} ({} and a fee of {}) by {}; recharge {}",
+                data.total_charge, data.amount, data.fee, data.payment_intent_id, data.recharge_id
+            )
+        },
+        Fact::Charged,
+    )
+    .or_else(|| told(kind, body, settled, Fact::Settled))
     .or_else(|| {
-        told::<RechargeSettledV1>(kind, body, |event| {
-            let data = &event.data;
-            let quota = plain(data.new_quota);
-            let sentence = format!(
-                "charged, booked and in force: {} bought, quota {quota}; recharge {}",
-                data.amount, data.recharge_id
-            );
-            Seen { sentence, fact: Fact::Settled(event) }
-        })
-    })
-    .or_else(|| {
-        told::<RechargeSkippedV1>(kind, body, |event| {
-            otherwise(format!("nothing charged, {}: {}", event.data.reason.as_str(), event.data.detail))
-        })
+        told(
+            kind,
+            body,
+            |data: &RechargeSkippedV1| format!("nothing charged, {}: {}", data.reason.as_str(), data.detail),
+            Fact::Skipped,
+        )
     })
 }
 
+fn settled(data: &RechargeSettledV1) -> String {
+    let quota = plain(data.new_quota);
+    format!("charged, booked and in force: {} bought, quota {quota}; recharge {}", data.amount, data.recharge_id)
+}
+
 fn end_of_recharge(kind: &str, body: &[u8]) -> Option<Seen> {
-    told::<RechargeDeclinedV1>(kind, body, |event| {
-        let data = &event.data;
-        let code = data.decline_code.as_deref().unwrap_or(&data.code);
-        otherwise(format!(
-            "the card was declined for {} ({code}): {}; recharge {}",
-            data.amount, data.message, data.recharge_id
-        ))
-    })
-    .or_else(|| {
-        told::<RechargeActionRequiredV1>(kind, body, |event| {
-            let data = &event.data;
-            otherwise(format!(
-                "the bank wants a confirmation of {}: {}; recharge {}",
+    told(
+        kind,
+        body,
+        |data: &RechargeDeclinedV1| {
+            let code = data.decline_code.as_deref().unwrap_or(&data.code);
+            format!(
+                "the card was declined for {} ({code}): {}; recharge {}",
                 data.amount, data.message, data.recharge_id
-            ))
-        })
-    })
+            )
+        },
+        Fact::Declined,
+    )
     .or_else(|| {
-        told::<RechargeRefundedV1>(kind, body, |event| {
-            let data = &event.data;
-            otherwise(format!(
+        told(
+            kind,
+            body,
+            |data: &RechargeActionRequiredV1| {
+                format!(
+                    "the bank wants a confirmation of {}: {}; recharge {}",
+                    data.amount, data.message, data.recharge_id
+                )
+            },
+            Fact::ActionRequired,
+        )
+    })
+}
+
+fn refund(kind: &str, body: &[u8]) -> Option<Seen> {
+    told(
+        kind,
+        body,
+        |data: &RechargeRefundedV1| {
+            format!(
                 "{} went back by {}: {}; recharge {}",
                 data.total_refunded, data.refund_id, data.reason, data.recharge_id
-            ))
-        })
+            )
+        },
+        Fact::Refunded,
+    )
+    .or_else(|| {
+        let sentence =
+            |data: &RechargeRefundFailedV1| format!("a refund of {} did not work yet: {}", data.total, data.reason);
+        told(kind, body, sentence, |_| Fact::RefundFailed)
     })
     .or_else(|| {
-        told::<RechargeRefundFailedV1>(kind, body, |event| {
-            otherwise(format!("a refund of {} did not work yet: {}", event.data.total, event.data.reason))
+        aside(kind, body, |data: &RechargeDisputedV1| {
+            let stage = match data.stage {
+                DisputeStage::Opened => "is disputed",
+                DisputeStage::Won => "was disputed, and is ours",
+                DisputeStage::Lost => "was disputed, and is gone",
+            };
+            format!("{} {stage}: {}; recharge {}", data.total, data.reason, data.recharge_id)
         })
     })
 }
 
 fn ledger(kind: &str, body: &[u8]) -> Option<Seen> {
-    told::<LedgerCreditedV1>(kind, body, |event| {
-        let data = &event.data;
-        let sentence = format!(
-            "{} booked as {}, quota {} (version {}); transaction {}",
-            data.amount,
-            data.posting.as_str(),
-            data.quota,
-            data.ledger_version,
-            data.transaction_id
-        );
-        Seen { sentence, fact: Fact::Credited(event) }
-    })
-    .or_else(|| {
-        told::<LedgerReversedV1>(kind, body, |event| {
-            let data = &event.data;
-            other(format!(
-                "{} taken back as {}, quota {}; transaction {}",
-                data.amount,
-                data.posting.as_str(),
-                data.quota,
-                data.transaction_id
-            ))
+    told(kind, body, credited, Fact::Credited)
+        .or_else(|| {
+            told(
+                kind,
+                body,
+                |data: &LedgerReversedV1| {
+                    format!(
+                        "{} taken back as {}, quota {} (version {}); transaction {}",
+                        data.amount,
+                        data.posting.as_str(),
+                        data.quota,
+                        data.ledger_version,
+                        data.transaction_id
+                    )
+                },
+                Fact::Reversed,
+            )
         })
-    })
-    .or_else(|| {
-        told::<LedgerHeldV1>(kind, body, |event| {
-            other(format!("{} held, quota {}", event.data.amount, event.data.quota))
-        })
-    })
+        .or_else(|| aside(kind, body, |data: &LedgerHeldV1| format!("{} held, quota {}", data.amount, data.quota)))
+}
+
+fn credited(data: &LedgerCreditedV1) -> String {
+    format!(
+        "{} booked as {}, quota {} (version {}); transaction {}",
+        data.amount,
+        data.posting.as_str(),
+        data.quota,
+        data.ledger_version,
+        data.transaction_id
+    )
 }
 
 fn quota(kind: &str, body: &[u8]) -> Option<Seen> {
-    told::<QuotaSyncedV1>(kind, body, |event| {
-        let data = &event.data;
-        let quota = plain(data.quota);
-        let sentence = match data.previous_quota {
-            Some(before) if data.changed => {
-                format!("the {} now has the quota {quota}, before {}", data.backend, plain(before))
-            }
-            None if data.changed => format!("the {} knows it now, with a quota of {quota}", data.backend),
-            _ => format!("the {} has the quota {quota}, as it should", data.backend),
-        };
-        Seen { sentence, fact: Fact::InForce }
+    told(kind, body, synced, Fact::InForce).or_else(|| {
+        told(
+            kind,
+            body,
+            |data: &QuotaFailedV1| {
+                format!("the {} did not take the quota {}: {}", data.backend, plain(data.quota), data.reason)
+            },
+            Fact::QuotaFailed,
+        )
+    })
+}
+
+/// What was seen at the backend.
+fn backend(kind: &str, body: &[u8]) -> Option<Seen> {
+    aside(kind, body, |data: &QuotaAdoptedV1| {
+        format!("the {} had a quota of {} already: it is kept", data.backend, data.quota)
     })
     .or_else(|| {
-        told::<QuotaAdoptedV1>(kind, body, |event| {
-            other(format!("the {} had a quota of {} already: it is kept", event.data.backend, event.data.quota))
-        })
+        told(
+            kind,
+            body,
+            |data: &QuotaLowV1| format!("{} left of a quota of {}", plain(data.available), plain(data.quota)),
+            Fact::Low,
+        )
     })
-    .or_else(|| {
-        told::<QuotaFailedV1>(kind, body, |event| {
-            otherwise(format!(
-                "the {} refused the quota {}: {}",
-                event.data.backend,
-                plain(event.data.quota),
-                event.data.reason
-            ))
-        })
-    })
-    .or_else(|| {
-        told::<QuotaLowV1>(kind, body, |event| {
-            other(format!("{} left of a quota of {}", plain(event.data.available), plain(event.data.quota)))
-        })
-    })
+}
+
+fn synced(data: &QuotaSyncedV1) -> String {
+    let quota = plain(data.quota);
+    match data.previous_quota {
+        Some(before) if data.changed => {
+            format!("the {} now has the quota {quota}, before {}", data.backend, plain(before))
+        }
+        None if data.changed => format!("the {} knows it now, with a quota of {quota}", data.backend),
+        _ => format!("the {} has the quota {quota}, as it should", data.backend),
+    }
 }
 
 fn dead(headers: Option<&HeaderMap>) -> String {
@@ -262,10 +307,14 @@ mod tests {
             LimitExceededV1::KIND,
             LowBalanceHintV1::KIND,
             IgnoredWebhookV1::KIND,
+            StripeEventV1::KIND,
             SyncRequestedV1::KIND,
             RechargeRequestedV1::KIND,
             RefundRequestedV1::KIND,
             AdjustRequestedV1::KIND,
+            EvaluateRequestedV1::KIND,
+            RecheckRequestedV1::KIND,
+            ReconcileRequestedV1::KIND,
             RechargeChargedV1::KIND,
             RechargeSettledV1::KIND,
             RechargeSkippedV1::KIND,
@@ -273,6 +322,7 @@ mod tests {
             RechargeActionRequiredV1::KIND,
             RechargeRefundedV1::KIND,
             RechargeRefundFailedV1::KIND,
+            RechargeDisputedV1::KIND,
             LedgerCreditedV1::KIND,
             LedgerReversedV1::KIND,
             LedgerHeldV1::KIND,

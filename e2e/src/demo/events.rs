@@ -1,6 +1,6 @@
 //! Prints every event as it passes, with the time since its chain began.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use async_nats::{Message, Subscriber};
@@ -13,14 +13,15 @@ use serde_json::Value;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use xtask::say;
 
-use super::describe::{self, Fact};
+use super::describe;
+use super::fact::Fact;
 
 /// Everything that services say to each other.
 const SUBJECTS: [&str; 6] = ["webhooks.>", "requests.>", "recharges.>", "ledger.>", "quotas.>", "dead.>"];
 /// The longest subject that is padded.
 const WIDTH: usize = 40;
-/// How many chains are remembered.
-const CHAINS: usize = 10_000;
+/// How many chains, and how many events, are remembered.
+const REMEMBERED: usize = 10_000;
 
 /// An event of a chain.
 pub(super) struct Passed {
@@ -28,6 +29,10 @@ pub(super) struct Passed {
     pub(super) at: Instant,
     /// The id of the event that began its chain; empty if it can't be read.
     pub(super) correlation: String,
+    /// Whose it is; empty if it can't be read.
+    pub(super) organization: String,
+    /// It as a sentence.
+    pub(super) sentence: String,
     /// What it says.
     pub(super) fact: Fact,
 }
@@ -62,6 +67,7 @@ impl Watcher {
 
 async fn print(mut subscriptions: SelectAll<Subscriber>, sender: UnboundedSender<Passed>) {
     let mut chains = HashMap::new();
+    let mut told = HashSet::new();
     while let Some(first) = subscriptions.next().await {
         let mut batch = vec![Arrived::of(first)];
         while let Some(Some(more)) = subscriptions.next().now_or_never() {
@@ -70,10 +76,16 @@ async fn print(mut subscriptions: SelectAll<Subscriber>, sender: UnboundedSender
         // What comes at once comes in any order, because each subject is a subscription of its own.
         batch.sort_by_key(|arrived| arrived.time);
         for arrived in batch {
-            if chains.len() > CHAINS {
+            if chains.len() > REMEMBERED || told.len() > REMEMBERED {
                 chains.clear();
+                told.clear();
             }
             let began = *chains.entry(arrived.correlation.clone()).or_insert(arrived.at);
+            // Whoever repeats a step says the same again, under the same id; the broker's streams keep the first.
+            if !arrived.id.is_empty() && !told.insert(arrived.name()) {
+                arrived.line(began, "(said again, word for word: the stream keeps one)");
+                continue;
+            }
             // The story may be over.
             let _ = sender.send(arrived.tell(began));
         }
@@ -84,7 +96,9 @@ struct Arrived {
     message: Message,
     at: Instant,
     time: Option<Timestamp>,
+    id: String,
     correlation: String,
+    organization: String,
 }
 
 impl Arrived {
@@ -92,14 +106,26 @@ impl Arrived {
         let at = Instant::now();
         let event: Option<Event<Value>> = serde_json::from_slice(&message.payload).ok();
         let time = event.as_ref().map(|event| event.time);
+        let organization = event.as_ref().and_then(|event| event.subject.as_ref()).map(ToString::to_string);
+        let id = event.as_ref().map(|event| event.id.to_string()).unwrap_or_default();
         let correlation = event.map(|event| event.correlationid.to_string()).unwrap_or_default();
-        Self { message, at, time, correlation }
+        Self { message, at, time, id, correlation, organization: organization.unwrap_or_default() }
+    }
+
+    /// What the broker knows it by: the same for a repeat.
+    fn name(&self) -> (String, String) {
+        (self.message.subject.to_string(), self.id.clone())
+    }
+
+    fn line(&self, began: Instant, sentence: &str) {
+        let since = self.at.duration_since(began).as_millis();
+        say(format_args!("  {since:>6} ms  {:<WIDTH$}  {sentence}", self.message.subject.as_str()));
     }
 
     fn tell(self, began: Instant) -> Passed {
         let seen = describe::read(&self.message.subject, self.message.headers.as_ref(), &self.message.payload);
-        let since = self.at.duration_since(began).as_millis();
-        say(format_args!("  {since:>6} ms  {:<WIDTH$}  {}", self.message.subject.as_str(), seen.sentence));
-        Passed { at: self.at, correlation: self.correlation, fact: seen.fact }
+        self.line(began, &seen.sentence);
+        let (sentence, fact) = (seen.sentence, seen.fact);
+        Passed { at: self.at, correlation: self.correlation, organization: self.organization, sentence, fact }
     }
 }

@@ -1,5 +1,7 @@
 //! What to try while the demo is up: commands to copy.
 
+use xtask::demo::Scenario;
+
 use super::home::Home;
 use crate::client::Client;
 use crate::stack::WEBHOOK_SECRET;
@@ -31,12 +33,20 @@ curl -sw '\n' -X POST @INGRESS@/webhooks/litellm/limit-exceeded -H 'content-type
 curl -sw '\n' @STRIPE@/_sim/books
 curl -sw '\n' @KMS@/_sim/books
 
+What happens when something goes wrong, told in a new start of the demo; or with short deadlines, to try faults yourself
+(simulators/README.md):
+cargo xtask demo --scenario @SCENARIO@   # or @OTHERS@
+SYNC_DEADLINE=5s CREDIT_DEADLINE=5s SWEEP_INTERVAL=2s cargo xtask demo
+
 Addresses, secrets and process ids: @ENV@
 Logs of the services: @LOGS@/*.log"#;
 
 /// The commands with the real addresses.
 pub(super) fn text(client: &Client, home: &Home) -> String {
-    TEXT.replace("@INGRESS@", &client.ingress)
+    let [first, others @ ..] = Scenario::ALL.map(Scenario::name);
+    TEXT.replace("@SCENARIO@", first)
+        .replace("@OTHERS@", &others.join(", "))
+        .replace("@INGRESS@", &client.ingress)
         .replace("@KMS@", &client.kms)
         .replace("@STRIPE@", &client.stripe)
         .replace("@SECRET@", WEBHOOK_SECRET)

@@ -1,13 +1,20 @@
 //! `cargo xtask demo`: the whole system as real processes, one chain shown step by step, then time to try things.
 
+mod books;
 mod check;
 mod describe;
 mod env_file;
 mod events;
+mod fact;
 mod guide;
 mod home;
+mod html;
 mod parts;
+mod picks;
 mod progress;
+mod scenarios;
+mod settings;
+mod stage;
 mod story;
 
 use anyhow::bail;
@@ -20,22 +27,25 @@ use self::events::Watcher;
 use self::home::Home;
 use self::parts::Parts;
 use self::progress::Progress;
+use self::settings::Settings;
+use self::stage::Stage;
 
 /// Runs the demo to its end.
 ///
 /// # Errors
-/// When something could not be started, ended by itself, or the chain did not settle with all books in agreement.
+/// When something could not be started, ended by itself, or the chain did not end as told with all books in agreement.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let progress = Progress::start();
     options.ports.check()?;
     let home = Home::open(&options.ports)?;
+    let settings = Settings::of(options.scenario);
     let parts = tokio::select! {
-        parts = Parts::start(&options.ports, &home, &progress) => parts?,
+        parts = Parts::start(&options.ports, &home, &settings, &progress) => parts?,
         () = shutdown.wait() => bail!("stopped before everything was up"),
     };
     let mut parts = parts;
-    let shown = show(options, &home, &mut parts, &progress, &shutdown).await;
+    let shown = show(options, &home, settings, &mut parts, &progress, &shutdown).await;
     let stopped = parts.stop(&progress).await;
     shown.and(stopped)
 }
@@ -44,6 +54,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 async fn show(
     options: &Options,
     home: &Home,
+    settings: Settings,
     parts: &mut Parts,
     progress: &Progress,
     shutdown: &Shutdown,
@@ -51,9 +62,25 @@ async fn show(
     let env = EnvFile::write(home.env_file(), &parts.describe())?;
     progress.say(format_args!("all is ready; {} tells where", env.path().display()));
     let watcher = Watcher::start(&parts.broker).await?;
-    let (client, pool, broker) = (parts.client.clone(), parts.pool.clone(), parts.broker.clone());
+    let client = parts.client.clone();
+    let stage = Stage {
+        client: client.clone(),
+        pool: parts.pool.clone(),
+        broker: parts.broker.clone(),
+        watcher,
+        alone: options.once,
+        settings,
+        passed: Vec::new(),
+    };
+    say("");
+    let story = async {
+        match options.scenario {
+            Some(scenario) => scenarios::play(scenario, stage).await,
+            None => story::tell(stage).await,
+        }
+    };
     let told = tokio::select! {
-        told = story::tell(&client, &pool, &broker, watcher) => told,
+        told = story => told,
         died = parts.until_one_dies() => return Err(died),
         () = shutdown.wait() => bail!("stopped before the chain had ended"),
     };

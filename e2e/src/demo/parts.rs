@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use common::broker::{Broker, Definitions};
+use serde_json::json;
 use sqlx::PgPool;
 use xtask::demo::Ports;
 use xtask::nats::{self, NatsServer};
@@ -14,10 +15,13 @@ use xtask::tools::Tools;
 
 use super::home::Home;
 use super::progress::{Progress, blocking};
+use super::settings::Settings;
 use crate::client::Client;
 use crate::database::Database;
 use crate::service::Service;
-use crate::stack::{ALERT_TOKEN, SERVICES, STRIPE_KEY, WEBHOOK_SECRET, connect};
+use crate::stack::{
+    ALERT_TOKEN, PAY_LINK_SECRET, SERVICES, STRIPE_KEY, STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET, connect,
+};
 use crate::wait;
 
 const SIMULATORS: &str = "simulators";
@@ -44,7 +48,12 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Starts everything, and waits until it is ready.
-    pub(super) async fn start(ports: &Ports, home: &Home, progress: &Progress) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        ports: &Ports,
+        home: &Home,
+        settings: &Settings,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
         let tools = Tools::from_env().context("this program is started by `cargo xtask demo`")?;
         let (nats, cluster) = tokio::try_join!(
             progress.during("starting nats-server", start_nats(&tools, ports)),
@@ -56,12 +65,13 @@ impl Parts {
         let client = Client::new(&at(ports.ingress), &at(ports.stripe), &at(ports.kms))?;
         let pool = database.pool()?;
         let mut parts = Self { processes: Vec::new(), client, pool, broker, database, nats, ports: ports.clone() };
-        parts.start_processes(home.logs())?;
+        parts.start_processes(home.logs(), settings)?;
         progress.during("starting simulators and services", parts.until_ready()).await?;
+        parts.send_webhooks_of_stripe().await?;
         Ok(parts)
     }
 
-    fn start_processes(&mut self, logs: &Path) -> anyhow::Result<()> {
+    fn start_processes(&mut self, logs: &Path, settings: &Settings) -> anyhow::Result<()> {
         let simulators = self.environment_of_simulators();
         self.processes.push(Service::start_as(
             SIMULATORS,
@@ -70,7 +80,8 @@ impl Parts {
             logs,
             &simulators,
         )?);
-        let environment = self.environment();
+        // What is set last wins.
+        let environment = [settings.variables(), self.environment()].concat();
         for name in SERVICES {
             let port = match name {
                 "ingress" => self.ports.ingress,
@@ -95,6 +106,8 @@ impl Parts {
             ("PUBLIC_URL", &self.client.ingress),
             ("LITELLM_WEBHOOK_SECRET", WEBHOOK_SECRET),
             ("LITELLM_ALERT_TOKEN", ALERT_TOKEN),
+            ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET),
+            ("PAY_LINK_SECRET", PAY_LINK_SECRET),
             ("API_AUTH", "off"),
             ("DEV_ROUTES", "on"),
         ])
@@ -133,6 +146,13 @@ impl Parts {
         Ok(())
     }
 
+    /// Stripe tells ingress what becomes of payments.
+    async fn send_webhooks_of_stripe(&self) -> anyhow::Result<()> {
+        let url = format!("{}/webhooks/stripe", self.client.ingress);
+        let config = json!({ "webhook_url": url, "webhook_secret": STRIPE_WEBHOOK_SECRET });
+        self.client.stripe_sim("config", &config).await.context("telling Stripe where its webhooks go").map(drop)
+    }
+
     /// What other programs need to join in.
     pub(super) fn describe(&self) -> Vec<(String, String)> {
         let mut pairs = owned(&[
@@ -145,6 +165,8 @@ impl Parts {
             ("DATABASE_URL", self.database.url()),
             ("LITELLM_WEBHOOK_SECRET", WEBHOOK_SECRET),
             ("LITELLM_ALERT_TOKEN", ALERT_TOKEN),
+            ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET),
+            ("PAY_LINK_SECRET", PAY_LINK_SECRET),
         ]);
         for process in &self.processes {
             let name = process.label.to_uppercase();

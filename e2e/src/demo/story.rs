@@ -1,27 +1,22 @@
-//! One chain, from a card to a raised quota, step by step.
+//! One chain in which nothing goes wrong, from a card to a raised quota, step by step.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use common::broker::Broker;
+use anyhow::{Context, bail};
 use common::contract::{Event, LedgerCreditedV1, LimitExceededV1, RechargeChargedV1, RechargeSettledV1};
-use common::money::decimal_from_json;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
-use sqlx::PgPool;
+use serde_json::json;
 use xtask::say;
 
+use super::books::kms_quota;
 use super::check;
-use super::describe::{Fact, plain};
 use super::events::{Passed, Watcher};
+use super::fact::Fact;
+use super::stage::{INITIAL_QUOTA, ORGANIZATION, Stage, spent};
 use crate::client::Client;
 
-/// Whose story it is.
-pub(super) const ORGANIZATION: &str = "demo-org";
-/// The quota that the KMS has given it before Bill-Service comes.
-const INITIAL_QUOTA: u32 = 500;
-/// What it has spent at each step, in total.
-const USAGE: [u32; 4] = [180, 350, 480, 520];
+/// What it has spent at each step, in total. Before the last, no sweep finds that too little is left.
+const USAGE: [u32; 4] = [180, 350, 400, 520];
 /// How long a chain may take.
 const CHAIN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -42,35 +37,14 @@ pub(super) struct Chain {
 }
 
 /// Tells the story, and checks its end against the books of all who were part of it.
-pub(super) async fn tell(client: &Client, pool: &PgPool, broker: &Broker, mut watcher: Watcher) -> anyhow::Result<()> {
-    say("");
-    set_up(client).await?;
-    let quota_before = kms_quota(client).await?;
-    watcher.skip();
-    let sent = use_up(client).await?;
-    let chain = tokio::time::timeout(CHAIN_LIMIT, follow(&mut watcher, sent, quota_before)).await;
+pub(super) async fn tell(mut stage: Stage) -> anyhow::Result<()> {
+    stage.set_up("pm_card_visa", &json!({})).await?;
+    let quota_before = kms_quota(&stage.client).await?;
+    stage.watcher.skip();
+    let sent = use_up(&stage.client).await?;
+    let chain = tokio::time::timeout(CHAIN_LIMIT, follow(&mut stage.watcher, sent, quota_before)).await;
     let chain = chain.map_err(|_| anyhow::anyhow!("the chain has not ended after {CHAIN_LIMIT:?}"))??;
-    check::closing(client, pool, broker, &chain).await
-}
-
-/// An organization that the KMS knows already, with a card.
-async fn set_up(client: &Client) -> anyhow::Result<()> {
-    say(format_args!("1. The KMS has an organization, {ORGANIZATION}, with a quota of {INITIAL_QUOTA}."));
-    let body = json!({ "c_organization_id": ORGANIZATION, "quota": INITIAL_QUOTA });
-    let made = client.http.post(format!("{}/organizations/", client.kms)).json(&body).send().await?;
-    made.error_for_status().context("the KMS refused it")?;
-
-    say("2. Bill-Service gets to know it: when it runs out, buy at least 200, on pm_card_visa.");
-    let body = json!({ "c_organization_id": ORGANIZATION, "minimum_balance": 100, "target_balance": 500,
-        "auto_recharge_enabled": true, "minimum_recharge_amount": 200 });
-    good(client.post("/api/organizations", &body).await?)?;
-    let card = json!({ "payment_method_id": "pm_card_visa", "set_as_default": true });
-    good(client.post(&format!("/api/organizations/{ORGANIZATION}/payment-method"), &card).await?)?;
-
-    say("3. The first sync: the quota that was there is kept, and booked as an opening credit.");
-    let team = client.synced(ORGANIZATION).await?;
-    say(format_args!("   {ORGANIZATION} is {team} in the KMS, with a quota of {}.", plain(kms_quota(client).await?)));
-    Ok(())
+    check::closing(&stage.client, &stage.pool, &stage.broker, &chain).await
 }
 
 /// Spends until the KMS sends its webhook. Returns when it did.
@@ -78,10 +52,8 @@ async fn use_up(client: &Client) -> anyhow::Result<Instant> {
     say("4. It is used up, until the KMS sends its signed webhook.");
     for usage in USAGE {
         say(format_args!("   {usage} of {INITIAL_QUOTA} used"));
-        let body = json!({ "c_organization_id": ORGANIZATION, "usage": usage, "webhook": true });
         let at = Instant::now();
-        let report = client.kms_sim("usage", &body).await?;
-        ensure!(report["error"].is_null(), "the KMS could not send its webhook: {}", report["error"]);
+        let report = spent(client, usage, true).await?;
         if report["sent"] == true {
             let took = at.elapsed().as_millis();
             say(format_args!("   After {took} ms ingress answered the KMS: {} {}", report["status"], report["body"]));
@@ -94,14 +66,14 @@ async fn use_up(client: &Client) -> anyhow::Result<Instant> {
 /// Collects the chain that the webhook began.
 async fn follow(watcher: &mut Watcher, sent: Instant, quota_before: Decimal) -> anyhow::Result<Chain> {
     let (mut trigger, mut charged, mut credited, mut in_force) = (None, None, None, None);
-    while let Some(Passed { at, correlation, fact }) = watcher.next().await {
+    while let Some(Passed { at, correlation, sentence, fact, .. }) = watcher.next().await {
         // Others may be at work here too.
         let ours = trigger.as_ref().is_none_or(|event: &Event<_>| correlation == event.id.as_str());
         match fact {
             Fact::Triggered(event) if trigger.is_none() && is_ours(&event) => trigger = Some(event),
             Fact::Charged(event) if ours => charged = Some(event),
             Fact::Credited(event) if ours => credited = Some(event),
-            Fact::InForce if ours => in_force = Some(at),
+            Fact::InForce(_) if ours => in_force = Some(at),
             Fact::Settled(settled) if ours => {
                 let in_force = in_force.context("settled, and the quota was never said to be in force")?;
                 return Ok(Chain {
@@ -113,7 +85,7 @@ async fn follow(watcher: &mut Watcher, sent: Instant, quota_before: Decimal) -> 
                     quota_before,
                 });
             }
-            Fact::Otherwise(sentence) if ours => bail!("the chain did not settle: {sentence}"),
+            fact if ours && fact.is_setback() => bail!("the chain did not settle: {sentence}"),
             _ => {}
         }
     }
@@ -122,16 +94,4 @@ async fn follow(watcher: &mut Watcher, sent: Instant, quota_before: Decimal) -> 
 
 fn is_ours(event: &Event<LimitExceededV1>) -> bool {
     event.subject.as_ref().is_some_and(|subject| subject.as_str() == ORGANIZATION)
-}
-
-/// The quota that the KMS enforces.
-pub(super) async fn kms_quota(client: &Client) -> anyhow::Result<Decimal> {
-    let answer = client.http.get(format!("{}/organizations/{ORGANIZATION}", client.kms)).send().await?;
-    let body: Value = answer.error_for_status()?.json().await?;
-    Ok(decimal_from_json(&body["quota"])?)
-}
-
-fn good((status, body): (reqwest::StatusCode, Value)) -> anyhow::Result<Value> {
-    ensure!(status.is_success(), "{status}: {body}");
-    Ok(body)
 }

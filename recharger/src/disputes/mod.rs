@@ -33,6 +33,8 @@ pub struct Dispute {
     pub opened_at: Timestamp,
     /// When it was decided.
     pub closed_at: Option<Timestamp>,
+    /// When what it says is said again, if nobody is sure that it was.
+    pub next_at: Option<Timestamp>,
 }
 
 /// The stage that a dispute at Stripe is in; none while no money has moved.
@@ -69,6 +71,7 @@ impl Dispute {
             reason: seen.reason.clone(),
             opened_at: now,
             closed_at: (stage != DisputeStage::Opened).then_some(now),
+            next_at: None,
         }
     }
 

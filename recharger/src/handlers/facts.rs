@@ -122,17 +122,13 @@ impl Recharger {
         let mut tx = self.pool.begin().await?;
         let now = self.clock.now();
         repo::lock(&mut tx, organization).await?;
-        let mut waiting = record::repo::waiting_for_quota(&mut tx, organization, data.ledger_version).await?;
-        // It may be told before the credit is.
-        if let Some(id) = data.recharge_id
-            && !waiting.iter().any(|record| record.recharge_id == id)
-        {
-            let named = record::repo::record(&mut tx, id).await?;
-            waiting.extend(named.filter(|record| record.state == State::Charged));
-        }
+        // Only the recharge whose own push it was: another has its own deadline.
+        let Some(id) = data.recharge_id else { return Ok(Vec::new()) };
         let (version, _) = repo::synced(&mut tx, organization).await?;
-        let waiting = waiting.into_iter().filter(|record| record.ledger_version.is_none_or(|wanted| wanted > version));
-        for record in waiting {
+        let waiting = record::repo::record(&mut tx, id).await?.filter(|record| {
+            record.organization == *organization && record.ledger_version.is_none_or(|wanted| wanted > version)
+        });
+        if let Some(record) = waiting.filter(|record| matches!(record.state, State::Charged | State::Credited)) {
             let reason = format!("the quota could not be raised in time: {}", data.reason);
             match self.rules.on_sync_failure {
                 OnSyncFailure::Refund => self.sync_failed(&mut tx, record, reason, now).await?,

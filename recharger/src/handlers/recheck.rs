@@ -34,7 +34,7 @@ impl Recharger {
                     return self.look_for_late_charge(record).await;
                 }
                 let certain = charge(&self.stripe, record, LOOK, self.clock.now()).await?;
-                self.record_outcome(record, certain, None).await
+                self.record_outcome(record, certain, Some(self.until_said())).await
             }
             State::Charged | State::Credited | State::Settled | State::Refunding | State::Returning => {
                 let Some(intent) = record.payment_intent_id.as_deref() else { return Ok(Vec::new()) };
@@ -59,7 +59,7 @@ impl Recharger {
     /// A recharge that ended without a payment: should there be one all the same, it goes back.
     async fn look_for_late_charge(&self, record: &Record) -> Result<Vec<Outgoing>, Failure> {
         match crate::charge::find(&self.stripe, record).await? {
-            Some(certain) => self.record_outcome(record, certain, None).await,
+            Some(certain) => self.record_outcome(record, certain, Some(self.until_said())).await,
             None => Ok(Vec::new()),
         }
     }

@@ -4,10 +4,12 @@ use common::clients::stripe::RefundSeen;
 use common::clock::Timestamp;
 use common::contract::{Event, Outgoing, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason, TriggerKind};
 use common::failure::Failure;
+use common::ids::{OrganizationId, RechargeId};
 use common::money::Money;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::Recharger;
+use crate::config::OnSyncFailure;
 use crate::record::{self, Record};
 use crate::refunds::drive::{Heard, ask};
 use crate::refunds::{Refund, Wish, quota_of, repo as refund_rows, share};
@@ -64,13 +66,18 @@ impl Recharger {
         })?;
         let (amount_left, total_left) = refund_rows::free(&mut tx, &record).await?;
         let wanted = data.amount.unwrap_or(amount_left);
-        if wanted.currency != record.amount.currency || wanted.minor < 0 {
+        let step = record.amount.currency.step();
+        if wanted.currency != record.amount.currency || wanted.minor < 0 || wanted.minor % step != 0 {
             return Err(Failure::malformed(anyhow::anyhow!("{wanted} can't be refunded of {}", record.amount)));
+        }
+        let total = share(&record, wanted, (amount_left, total_left));
+        if self.is_held(&record, now) && wanted == amount_left {
+            return self.undo_held(tx, event, record, now).await;
         }
         let refusal = if record.state.in_flight() {
             let state = record.state.as_str();
             Some((SkipReason::InFlight, format!("recharge {} is {state}; it ends by itself", record.recharge_id)))
-        } else if record.state != State::Settled || total_left.minor == 0 || wanted.minor == 0 {
+        } else if record.state != State::Settled || total_left.minor == 0 || total.minor == 0 {
             let detail = format!("nothing is left to refund: {} of {} went back", record.refunded_total, record.total);
             Some((SkipReason::AlreadyRefunded, detail))
         } else if wanted.minor > amount_left.minor {
@@ -115,7 +122,6 @@ impl Recharger {
             requested_by: Some(data.requested_by.clone()),
             correlation_id: event.correlationid.clone(),
         };
-        let total = share(&record, wanted, (amount_left, total_left));
         let refund = Refund::open(&record, wish, (wanted, total), now);
         refund_rows::open(&mut tx, &refund, now).await?;
         decision.detail = Some(format!("{wanted} of the quota, {total} of the charge"));
@@ -124,6 +130,30 @@ impl Recharger {
         tracing::info!(recharge_id = %record.recharge_id, c_organization_id = %organization, event_id = %event.id,
             requested_by = data.requested_by, "a refund of {total} of recharge {} was asked for", record.recharge_id);
         Ok(Opened::Refund(Box::new(refund)))
+    }
+
+    /// A recharge that an operator wants held until a person decides: one does now.
+    fn is_held(&self, record: &Record, now: Timestamp) -> bool {
+        self.rules.on_sync_failure == OnSyncFailure::Hold
+            && record.state == State::Credited
+            && record.times.sync_by.is_none_or(|until| until <= now)
+    }
+
+    async fn undo_held(
+        &self,
+        mut tx: Transaction<'_, Postgres>,
+        event: &Event<RefundRequestedV1>,
+        record: Record,
+        now: Timestamp,
+    ) -> Result<Opened, Failure> {
+        let (id, by) = (record.recharge_id, &event.data.requested_by);
+        tracing::info!(recharge_id = %id, c_organization_id = %record.organization, event_id = %event.id,
+            requested_by = by, "{by} decided that recharge {id}, which was held, is undone");
+        self.sync_failed(&mut tx, record, format!("{} (decided by {by})", event.data.reason), now).await?;
+        let undo = refund_rows::find(&mut tx, &format!("undo:{id}")).await?;
+        tx.commit().await?;
+        let undo = undo.ok_or_else(|| Failure::retry(anyhow::anyhow!("recharge {id} has nothing to give back")))?;
+        Ok(Opened::Refund(Box::new(undo)))
     }
 
     /// One look at a refund that was taken by this replica: asks Stripe, or says again what was not said.
@@ -143,26 +173,41 @@ impl Recharger {
             return Err(Failure::malformed(anyhow::anyhow!("recharge {} has no payment intent", record.recharge_id)));
         };
         let heard = ask(&self.stripe, payment_intent_id, refund).await?;
-        let mut said = self.heard(&refund.refund_key, &record, &heard, refund.next_at).await?;
         match heard {
-            Heard::Seen(_) => {}
-            // Somebody else gave it back, or the payment itself failed: what Stripe has tells which.
-            Heard::Moot { .. } => said.extend(self.recheck(&record).await?),
+            Heard::Seen(_) => self.heard(&refund.refund_key, &record, &heard, refund.next_at).await,
+            // Somebody else gave it back, or the payment itself failed: what Stripe has tells which. It is moot when
+            // that is in our books, not before.
+            Heard::Moot { reason } => {
+                let said = self.recheck(&record).await?;
+                self.shrink(&refund.refund_key, &refund.organization).await?;
+                if said.is_empty() && self.is_still_open(refund).await? {
+                    return Err(Failure::retry(anyhow::anyhow!("{reason}; what went back is not to be seen yet")));
+                }
+                Ok(said)
+            }
             // Perhaps because somebody else gave back a part.
             Heard::Refused { .. } => {
+                let mut said = self.heard(&refund.refund_key, &record, &heard, refund.next_at).await?;
                 said.extend(self.match_refunds(&record).await?);
-                self.shrink(refund).await?;
+                self.shrink(&refund.refund_key, &refund.organization).await?;
+                Ok(said)
             }
         }
-        Ok(said)
+    }
+
+    async fn is_still_open(&self, refund: &Refund) -> Result<bool, Failure> {
+        let mut connection = self.pool.acquire().await?;
+        let now = refund_rows::find(&mut connection, &refund.refund_key).await?;
+        Ok(now.is_some_and(|now| now.status.is_open()))
     }
 
     /// A refund that is still to be made is not for more than is left.
-    async fn shrink(&self, refund: &Refund) -> Result<(), Failure> {
+    pub(super) async fn shrink(&self, key: &str, organization: &OrganizationId) -> Result<(), Failure> {
         let mut tx = self.pool.begin().await?;
-        repo::lock(&mut tx, &refund.organization).await?;
-        let Some(mut refund) = refund_rows::find(&mut tx, &refund.refund_key).await? else { return Ok(()) };
-        let (amount, total) = self.record_of(&mut tx, &refund).await?.left();
+        repo::lock(&mut tx, organization).await?;
+        let Some(mut refund) = refund_rows::find(&mut tx, key).await? else { return Ok(()) };
+        let mut record = self.record_of(&mut tx, &refund).await?;
+        let (amount, total) = record.left();
         if refund.status != RefundStatus::Requested || refund.total.minor <= total.minor {
             return Ok(());
         }
@@ -172,8 +217,60 @@ impl Recharger {
         } else {
             (refund.amount, refund.total) = (amount, total);
         }
-        refund_rows::save(&mut tx, &refund, self.clock.now()).await?;
+        let now = self.clock.now();
+        refund_rows::save(&mut tx, &refund, now).await?;
+        self.owe(&mut tx, &mut record, now).await?;
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// A recharge whose money is going back although no refund is open.
+    pub(crate) async fn take_up(&self, id: RechargeId) -> Result<(), Failure> {
+        let mut connection = self.pool.acquire().await?;
+        let Some(seen) = record::repo::record(&mut connection, id).await? else { return Ok(()) };
+        drop(connection);
+        let mut tx = self.pool.begin().await?;
+        repo::lock(&mut tx, &seen.organization).await?;
+        let Some(mut record) = record::repo::record(&mut tx, id).await? else { return Ok(()) };
+        self.owe(&mut tx, &mut record, self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What is going back and not promised to a refund that is open gets one; what is back is refunded.
+    async fn owe(&self, tx: &mut PgConnection, record: &mut Record, now: Timestamp) -> Result<(), Failure> {
+        if !record.state.is_giving_back() {
+            return Ok(());
+        }
+        if record.left().1.minor == 0 {
+            record.state = advance(record.state, Fact::MoneyBack).0;
+            record.ended_at = Some(now);
+            record.next_at = None;
+            record::repo::save(tx, record, now).await?;
+            return Ok(());
+        }
+        let free = refund_rows::free(tx, record).await?;
+        if free.1.minor == 0 {
+            return Ok(());
+        }
+        let (cause, reason) = record.undo.clone().unwrap_or_else(|| {
+            (RefundCause::CreditOverdue, "a refund of it was sent back, and it is not credited".to_owned())
+        });
+        let before = refund_rows::undos(tx, record.recharge_id).await?;
+        let base = format!("undo:{}", record.recharge_id);
+        let wish = Wish {
+            refund_key: if before == 0 { base } else { format!("{base}~{}", before + 1) },
+            cause,
+            reason,
+            requested_by: None,
+            correlation_id: record.correlation_id.clone(),
+        };
+        let mut refund = Refund::open(record, wish, free, now);
+        refund.next_at = Some(self.rules.deadlines.refund_again(1, now));
+        refund_rows::open(tx, &refund, now).await?;
+        tracing::warn!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
+            correlation_id = %record.correlation_id, refund_key = refund.refund_key,
+            "{} of recharge {} is still owed: another refund is opened", free.1, record.recharge_id);
         Ok(())
     }
 
@@ -190,7 +287,7 @@ impl Recharger {
                 continue;
             }
             let key = self.key_of(record, &seen).await?;
-            said.extend(self.heard(&key, record, &Heard::Seen(seen), None).await?);
+            said.extend(self.heard(&key, record, &Heard::Seen(seen), Some(self.until_said())).await?);
         }
         Ok(said)
     }
@@ -217,7 +314,10 @@ impl Recharger {
             requested_by: None,
             correlation_id: record.correlation_id.clone(),
         };
-        let parts = (quota_of(&stored, seen.amount, stored.left()), seen.amount);
+        // What is promised to a refund of ours keeps its part of the quota, where both can be.
+        let free = refund_rows::free(&mut tx, &stored).await?;
+        let basis = if free.1.minor >= seen.amount.minor { free } else { stored.left() };
+        let parts = (quota_of(&stored, seen.amount, basis), seen.amount);
         let mut refund = Refund::open(&stored, wish, parts, now);
         refund.stripe_refund_id = Some(seen.refund_id.clone());
         refund.next_at = Some(now + self.lease());
@@ -258,7 +358,7 @@ impl Recharger {
             tracing::error!(recharge_id = %stored.recharge_id, c_organization_id = %stored.organization,
                 payment_intent_id = intent, "payment intent {intent} of {total} failed after it had succeeded: {why}");
         }
-        let said = self.move_refund(&mut tx, &key, RefundFact::Done, None, None).await?;
+        let said = self.move_refund(&mut tx, &key, RefundFact::Done, None, Some(self.until_said())).await?;
         tx.commit().await?;
         Ok(said)
     }
@@ -267,7 +367,10 @@ impl Recharger {
     pub(super) async fn payment_failed_before(&self, record: &Record) -> Result<Vec<Outgoing>, Failure> {
         let mut connection = self.pool.acquire().await?;
         let rows = refund_rows::of_recharge(&mut connection, record.recharge_id).await?;
-        rows.iter().filter(|row| row.cause == RefundCause::PaymentFailed).map(|row| row.refunded(record)).collect()
+        rows.iter()
+            .filter(|row| row.cause == RefundCause::PaymentFailed && row.was_refunded)
+            .map(|row| row.refunded(record))
+            .collect()
     }
 
     /// Moves a refund by what Stripe made certain, and the recharge with it.
@@ -308,9 +411,15 @@ impl Recharger {
         }
         let deadlines = &self.rules.deadlines;
         let said = match command {
+            // What has ended is only said again; when the patrol says it last stays as it is.
             Some(RefundCommand::SayRefunded) if before == RefundStatus::Succeeded => {
                 return Ok(vec![refund.refunded(&record)?]);
             }
+            Some(RefundCommand::SayFailed) if refund.stripe_refund_id.is_some() => {
+                return Ok(vec![refund.failed(refund.ended_at.unwrap_or(refund.created_at))?]);
+            }
+            Some(RefundCommand::SayFailed) => return Ok(Vec::new()),
+            None if matches!(before, RefundStatus::Succeeded | RefundStatus::Failed) => return Ok(Vec::new()),
             Some(RefundCommand::SayRefunded) => {
                 refund.ended_at = Some(now);
                 refund.was_refunded = true;
@@ -337,7 +446,9 @@ impl Recharger {
                 refund.next_at = lease;
                 if before == RefundStatus::Succeeded {
                     count(&mut record, &refund, -1);
-                    let fact = if refund.is_ours() { Fact::RefundReturned } else { Fact::ForeignRefundReturned };
+                    // Only what had settled, and was not undone, stands as it did: anything else is owed.
+                    let stands = !refund.is_ours() && record.settled_at.is_some() && record.undo.is_none();
+                    let fact = if stands { Fact::ForeignRefundReturned } else { Fact::RefundReturned };
                     record.state = advance(record.state, fact).0;
                 }
                 refund.ended_at = Some(now);
@@ -359,6 +470,7 @@ impl Recharger {
         };
         refund_rows::save(tx, &refund, now).await?;
         record::repo::save(tx, &record, now).await?;
+        self.owe(tx, &mut record, now).await?;
         tracing::info!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
             correlation_id = %refund.correlation_id, refund_id = refund.stripe_refund_id.as_deref().unwrap_or_default(),
             "refund {} of {} is {}; recharge {} is {}", refund.refund_key, refund.total, refund.status.as_str(),

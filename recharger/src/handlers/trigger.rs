@@ -250,9 +250,11 @@ async fn log_skip(
             };
             (skip.reason(), skip.to_string(), in_the_way)
         }
-        Decision::Hold { until } => {
-            (SkipReason::Cooldown, format!("the last charge was declined; resting until {until}"), None)
-        }
+        Decision::Hold { until } => (
+            SkipReason::Cooldown,
+            format!("automatic recharge rests until {until}, because the last one did not work"),
+            None,
+        ),
         // Without an organization there is no policy, and without a policy no charge is decided.
         Decision::Charge(_) => (SkipReason::UnknownOrganization, "no organization".to_owned(), None),
     };

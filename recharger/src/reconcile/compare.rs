@@ -1,12 +1,14 @@
 //! What Stripe has of a recharge against what its record says. Pure.
 
-use common::clients::stripe::IntentSeen;
+use common::clients::stripe::{DisputeSeen, IntentSeen, RefundSeen, RefundStatus as Seen};
 use common::clock::Timestamp;
 use common::ids::RechargeId;
 use common::reconciliation::Finding;
 
+use crate::disputes::{Dispute, stage_of};
 use crate::record::Record;
-use crate::saga::State;
+use crate::refunds::Refund;
+use crate::saga::{RefundStatus, State};
 
 /// A disagreement, and whether reading Stripe again may repair it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,59 @@ pub(super) fn missing(record: &Record) -> Verdict {
         ),
     };
     Verdict { finding, read_again: false }
+}
+
+/// A refund that Stripe shows against our rows. One that we are about to ask for, or to hear of, is on its way.
+pub(super) fn compare_refund(record: &Record, rows: &[Refund], seen: &RefundSeen) -> Option<Verdict> {
+    let row = rows.iter().find(|row| {
+        row.stripe_refund_id.as_deref() == Some(seen.refund_id.as_str())
+            || seen.refund_key.as_deref() == Some(row.refund_key.as_str())
+    });
+    let agrees = match (row.map(|row| row.status), seen.status) {
+        (Some(status), _) if status.is_open() => true,
+        (Some(status), Seen::Succeeded | Seen::Pending) => status == RefundStatus::Succeeded,
+        (Some(status), Seen::Failed) => status == RefundStatus::Failed,
+        (None, _) => false,
+    };
+    if agrees {
+        return None;
+    }
+    let found = format!("{:?}", seen.status).to_lowercase();
+    let expected = row.map(|row| row.status.as_str().to_owned());
+    let detail = format!("refund {} of {} is {found} at Stripe", seen.refund_id, seen.amount);
+    Some(other("refund_not_recorded", record, &seen.refund_id, expected, found, detail))
+}
+
+/// A dispute that Stripe shows against our row.
+pub(super) fn compare_dispute(record: &Record, row: Option<&Dispute>, seen: &DisputeSeen) -> Option<Verdict> {
+    let stage = stage_of(seen.status)?;
+    if row.is_some_and(|row| row.stage == stage) {
+        return None;
+    }
+    let expected = row.map(|row| row.stage.as_str().to_owned());
+    let detail = format!("dispute {} of {} is {} at Stripe", seen.dispute_id, seen.amount, stage.as_str());
+    Some(other("dispute_not_recorded", record, &seen.dispute_id, expected, stage.as_str().to_owned(), detail))
+}
+
+fn other(
+    kind: &'static str,
+    record: &Record,
+    reference: &str,
+    expected: Option<String>,
+    found: String,
+    detail: String,
+) -> Verdict {
+    let finding = Finding {
+        kind,
+        organization: Some(record.organization.clone()),
+        recharge_id: Some(record.recharge_id),
+        reference: Some(reference.to_owned()),
+        expected,
+        found: Some(found),
+        repaired: false,
+        detail,
+    };
+    Verdict { finding, read_again: true }
 }
 
 fn verdict(kind: &'static str, record: &Record, intent: &IntentSeen, detail: String, read_again: bool) -> Verdict {

@@ -99,6 +99,12 @@ impl Record {
         Money::new(self.total.minor - self.amount.minor, self.amount.currency)
     }
 
+    /// Whether the ledger has booked it, as far as we know.
+    #[must_use]
+    pub fn is_in_the_books(&self) -> bool {
+        self.ledger_version.is_some()
+    }
+
     /// What is left of the charge with us: what an undo gives back.
     #[must_use]
     pub fn left(&self) -> (Money, Money) {

@@ -221,16 +221,13 @@ pub(crate) async fn of_payment_intent(db: &mut PgConnection, payment_intent_id: 
     row.map(|row| read_record(&row)).transpose()
 }
 
-/// The recharges of an organization that were charged or credited, and wait for a quota of at most this version.
-pub(crate) async fn waiting_for_quota(
-    db: &mut PgConnection,
-    organization: &OrganizationId,
-    version: i64,
-) -> Result<Vec<Record>> {
-    let sql = "SELECT * FROM recharge_records WHERE c_organization_id = $1 AND trigger_event_id IS NOT NULL
-            AND status = 'credited' AND ledger_version <= $2 ORDER BY created_at";
-    let rows = sqlx::query(sql).bind(organization.as_str()).bind(version).fetch_all(db).await?;
-    rows.iter().map(read_record).collect()
+/// Recharges whose money is going back although no refund is open for it: what was open ended another way than it should.
+pub(crate) async fn stranded(pool: &PgPool) -> Result<Vec<RechargeId>> {
+    let sql = "SELECT recharge_id FROM recharge_records r WHERE status IN ('refunding', 'returning') AND trigger_event_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM refunds f WHERE f.recharge_id = r.recharge_id AND f.status IN ('requested', 'pending'))
+        LIMIT 100";
+    let ids: Vec<Uuid> = sqlx::query_scalar(sql).fetch_all(pool).await?;
+    Ok(ids.into_iter().map(RechargeId).collect())
 }
 
 /// How many recharges are overdue: charged or credited, and past their deadline.

@@ -213,7 +213,8 @@ pub fn quota_of(record: &Record, total: Money, (left_amount, left_total): (Money
         return left_amount;
     }
     let (whole, charge) = (i128::from(record.amount.minor), i128::from(record.total.minor.max(1)));
-    let part = (i128::from(total.minor) * whole + charge / 2) / charge;
+    let step = i128::from(record.amount.currency.step());
+    let part = (i128::from(total.minor) * whole + charge / 2) / charge / step * step;
     Money::new(i64::try_from(part).unwrap_or(left_amount.minor).min(left_amount.minor), record.amount.currency)
 }
 

@@ -15,8 +15,8 @@ use crate::saga::RefundStatus;
 /// Opens a refund. Returns false when it was opened before.
 pub(crate) async fn open(db: &mut PgConnection, refund: &Refund, now: Timestamp) -> Result<bool> {
     let sql = "INSERT INTO refunds (refund_key, recharge_id, c_organization_id, correlation_id, cause, reason, requested_by, currency,
-            amount, total, status, stripe_refund_id, was_credited, was_refunded, next_at, created_at, ended_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING";
+            amount, total, status, stripe_refund_id, was_credited, was_refunded, next_at, created_at, ended_at, updated_at, completes)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING";
     let done = sqlx::query(sql)
         .bind(&refund.refund_key)
         .bind(refund.recharge_id.0)
@@ -36,6 +36,7 @@ pub(crate) async fn open(db: &mut PgConnection, refund: &Refund, now: Timestamp)
         .bind(refund.created_at)
         .bind(refund.ended_at)
         .bind(now)
+        .bind(refund.completes)
         .execute(db)
         .await?;
     Ok(done.rows_affected() == 1)
@@ -97,6 +98,12 @@ pub(crate) async fn take(pool: &PgPool, key: &str, now: Timestamp, lease: Timest
 pub(crate) async fn look_no_more(pool: &PgPool, key: &str, lease: Timestamp) -> Result<()> {
     let sql = "UPDATE refunds SET next_at = NULL WHERE refund_key = $1 AND next_at = $2 AND status IN ('succeeded', 'failed')";
     sqlx::query(sql).bind(key).bind(lease).execute(pool).await.map(drop)
+}
+
+/// How many refunds an undo of a recharge has had.
+pub(crate) async fn undos(db: &mut PgConnection, recharge: RechargeId) -> Result<i64> {
+    let sql = "SELECT count(*) FROM refunds WHERE recharge_id = $1 AND refund_key LIKE 'undo:%'";
+    sqlx::query_scalar(sql).bind(recharge.0).fetch_one(db).await
 }
 
 /// How many refunds are open although Stripe refused them, or the bank sent one back.

@@ -1,6 +1,7 @@
 //! The recharger on a real database and a played Stripe: claims, lost answers, repeats, and facts in any order.
 #![forbid(unsafe_code)]
 
+mod afterwards;
 mod interleavings;
 mod undo;
 mod world;

@@ -3,10 +3,12 @@
 use stripe_client_core::StripeRequest;
 use stripe_core::dispute::ListDispute;
 use stripe_shared::Dispute;
+use stripe_types::RangeQueryTs;
 
 use super::intent::money;
 use super::outcome::StripeFault;
 use super::requests::Stripe;
+use crate::clock::Timestamp;
 use crate::money::Money;
 
 /// How far a dispute is.
@@ -80,6 +82,25 @@ impl Stripe {
                 _ => return Ok(disputes),
             }
         }
+    }
+
+    /// One page of at most 100 of all disputes opened at `since` (to the second) or later, newest first, and where the next
+    /// page starts: pass it as `after`. `None` when this was the last.
+    ///
+    /// # Errors
+    /// What Stripe says.
+    pub async fn list_disputes_since(
+        &self,
+        since: Timestamp,
+        after: Option<&str>,
+    ) -> Result<(Vec<DisputeSeen>, Option<String>), StripeFault> {
+        let mut request = ListDispute::new().created(RangeQueryTs::gte(since.timestamp())).limit(100);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        let page = request.customize().send(&self.transport).await?;
+        let next = page.data.last().filter(|_| page.has_more).map(|last| last.id.to_string());
+        Ok((page.data.iter().map(seen).collect::<Result<_, _>>()?, next))
     }
 }
 

@@ -1,0 +1,173 @@
+//! What comes after an undo, or in its way: refunds that are sent back, refunds of somebody else's, disputes that are lost.
+#![expect(clippy::unwrap_used, reason = "constants of the tests; a wrong one shows at once")]
+
+use common::contract::{
+    DisputeStage, Event, QuotaFailedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1, RefundCause,
+    RefundRequestedV1, StripeEventV1,
+};
+use common::ids::EventId;
+use common::worker::Handler;
+use recharger::{OnSyncFailure, Rules};
+use rust_decimal::Decimal;
+use serde_json::json;
+
+use crate::undo::{MINUTES, Scene, decode, refund_at_stripe, subjects};
+use crate::world::{delivery, rules};
+
+/// The newest refund at Stripe.
+async fn newest_refund(scene: &Scene) -> anyhow::Result<String> {
+    let sql = "SELECT stripe_refund_id FROM refunds WHERE stripe_refund_id IS NOT NULL ORDER BY created_at DESC, refund_key DESC LIMIT 1";
+    Ok(sqlx::query_scalar(sql).fetch_one(&scene.world.pool).await?)
+}
+
+async fn settle(scene: &Scene, refund: &str, outcome: &str) -> anyhow::Result<()> {
+    scene.world.sim(&format!("refunds/{refund}/settle"), &json!({ "outcome": outcome })).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_comes_back_is_told_although_the_first_telling_was_lost() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let charged = scene.charged().await?;
+    scene.later(MINUTES(11)).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    let refund = newest_refund(&scene).await?;
+    settle(&scene, &refund, "failed").await?;
+    let data = StripeEventV1 {
+        stripe_event_id: "evt_late".to_owned(),
+        stripe_type: "refund.failed".to_owned(),
+        object_id: refund.clone(),
+        payment_intent_id: Some(charged.payment_intent_id.clone()),
+        customer_id: None,
+        recharge_id: None,
+    };
+    let event = Event::first(EventId::parse("stripe_evt_late")?, None, scene.now(), data).outgoing()?;
+    // The first time it is not published, and Stripe's sibling events come in between.
+    let lost: RechargeRefundFailedV1 = decode(&scene.recharger.handle(&delivery(&event, 1)).await?);
+    scene.stripe_says("refund.updated", &charged).await?;
+    scene.stripe_says("charge.refunded", &charged).await?;
+    let again: RechargeRefundFailedV1 = decode(&scene.recharger.handle(&delivery(&event, 2)).await?);
+    assert_eq!((lost.was_refunded, &lost), (true, &again));
+    // And the patrol says it, should nobody have.
+    let said = scene.later(MINUTES(2)).await?;
+    assert!(subjects(&said).contains(&"recharges.refund_failed.acme"), "{:?}", subjects(&said));
+    scene.later(MINUTES(5)).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    assert_eq!(scene.world.held().await?, 0);
+    scene.world.remove().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_relied_on_somebody_elses_refund_makes_its_own_when_that_fails() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_pendingRefund").await?;
+    let charged = scene.charged().await?;
+    refund_at_stripe(&scene, &charged, None).await?;
+    scene.stripe_says("charge.refunded", &charged).await?;
+    let theirs = newest_refund(&scene).await?;
+    scene.later(MINUTES(11)).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunding");
+    settle(&scene, &theirs, "failed").await?;
+    scene.stripe_says("refund.failed", &charged).await?;
+    scene.later(MINUTES(5)).await?;
+    let ours = newest_refund(&scene).await?;
+    assert_ne!(ours, theirs);
+    settle(&scene, &ours, "succeeded").await?;
+    scene.later(MINUTES(60)).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    assert_eq!(scene.world.held().await?, 0);
+    scene.world.remove().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_refund_that_comes_back_stands_only_where_the_recharge_had_settled() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let charged = scene.charged().await?;
+    refund_at_stripe(&scene, &charged, None).await?;
+    scene.stripe_says("charge.refunded", &charged).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    settle(&scene, &newest_refund(&scene).await?, "failed").await?;
+    scene.stripe_says("refund.failed", &charged).await?;
+    // Never credited: it is owed.
+    assert_eq!(scene.state(charged.recharge_id).await?, "returning");
+    scene.later(MINUTES(5)).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    assert_eq!(scene.world.held().await?, 0);
+    scene.world.remove().await?;
+
+    let scene = Scene::new("pm_card_visa").await?;
+    let charged = scene.settled().await?;
+    refund_at_stripe(&scene, &charged, None).await?;
+    scene.stripe_says("charge.refunded", &charged).await?;
+    settle(&scene, &newest_refund(&scene).await?, "failed").await?;
+    let failed: RechargeRefundFailedV1 = decode(&scene.stripe_says("refund.failed", &charged).await?);
+    assert!(failed.was_refunded);
+    assert_eq!(scene.state(charged.recharge_id).await?, "settled");
+    scene.later(MINUTES(600)).await?;
+    assert_eq!(scene.world.held().await?, 20_000);
+    scene.world.remove().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispute_that_is_lost_during_the_undo_ends_it() -> anyhow::Result<()> {
+    for credited in [true, false] {
+        let scene = Scene::new("pm_card_visa").await?;
+        let charged = scene.charged().await?;
+        if credited {
+            scene.credited(&charged).await?;
+        }
+        let dispute = scene.world.sim("disputes", &json!({ "payment_intent": charged.payment_intent_id })).await?;
+        let said = scene.stripe_says("charge.dispute.created", &charged).await?;
+        assert_eq!(said.len(), usize::from(credited), "there is something to hold, or not yet");
+        scene.later(MINUTES(20)).await?;
+        assert_eq!(scene.state(charged.recharge_id).await?, "refunding");
+        let id = dispute["id"].as_str().unwrap();
+        scene.world.sim(&format!("disputes/{id}/close"), &json!({ "status": "lost" })).await?;
+        let closed = scene.stripe_says("charge.dispute.closed", &charged).await?;
+        assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+        let said = scene.later(MINUTES(5)).await?;
+        if credited {
+            let lost: RechargeDisputedV1 = decode(&closed);
+            assert_eq!((lost.stage, lost.amount), (DisputeStage::Lost, charged.amount));
+        } else {
+            let told: RechargeRefundedV1 = decode(&said);
+            assert_eq!((told.cause, told.charge_fully_refunded), (Some(RefundCause::PaymentFailed), true));
+        }
+        // Nothing is tried any more.
+        assert_eq!(subjects(&scene.later(MINUTES(6_000)).await?), Vec::<&str>::new());
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM refunds WHERE next_at IS NOT NULL")
+            .fetch_one(&scene.world.pool)
+            .await?;
+        assert_eq!(open, 0);
+        scene.world.remove().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_decides_about_a_recharge_that_is_held() -> anyhow::Result<()> {
+    let scene = Scene::with("pm_card_visa", Rules { on_sync_failure: OnSyncFailure::Hold, ..rules() }).await?;
+    let charged = scene.charged().await?;
+    scene.credited(&charged).await?;
+    let failed = QuotaFailedV1 {
+        backend: "kms".to_owned(),
+        quota: Decimal::new(20_000, 2),
+        ledger_version: 1,
+        reason: "503".to_owned(),
+        recharge_id: Some(charged.recharge_id),
+    };
+    scene.hear(failed).await?;
+    scene.later(MINUTES(30)).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "credited");
+    let wish = RefundRequestedV1 {
+        recharge_id: charged.recharge_id,
+        amount: None,
+        reason: "the KMS is gone for good".to_owned(),
+        requested_by: "operator".to_owned(),
+    };
+    let event =
+        Event::first(EventId::parse("evt_wish")?, Some(crate::world::organization()), scene.now(), wish).outgoing()?;
+    let refunded: RechargeRefundedV1 = decode(&scene.recharger.handle(&delivery(&event, 1)).await?);
+    assert_eq!((refunded.cause, refunded.was_credited), (Some(RefundCause::SyncFailed), true));
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    assert_eq!(scene.world.held().await?, 0);
+    scene.world.remove().await
+}
