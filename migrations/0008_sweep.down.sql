@@ -1,3 +1,4 @@
+DROP INDEX quota_syncs_by_correlation;
 DROP INDEX usage_snapshots_by_age;
 ALTER TABLE usage_snapshots DROP COLUMN minimum_balance, DROP COLUMN cause;
 ALTER TABLE quota_targets DROP CONSTRAINT quota_targets_low_said;

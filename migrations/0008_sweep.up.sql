@@ -49,3 +49,6 @@ ALTER TABLE usage_snapshots ADD COLUMN cause text UNIQUE;
 ALTER TABLE usage_snapshots ADD COLUMN minimum_balance numeric;
 -- For taking the oldest away.
 CREATE INDEX usage_snapshots_by_age ON usage_snapshots (taken_at);
+
+-- For whoever asks what came of a chain.
+CREATE INDEX quota_syncs_by_correlation ON quota_syncs (correlation_id, id DESC);

@@ -6,7 +6,9 @@ CREATE TABLE reconciliation_runs (
     run_id          text PRIMARY KEY CHECK (run_id ~ '^[A-Za-z0-9_.:-]{1,120}$'),
     since           timestamptz NOT NULL,
     requested_by    text NOT NULL,
-    requested_at    timestamptz NOT NULL
+    requested_at    timestamptz NOT NULL,
+    -- When the services were last asked for it, or somebody was about to. NULL: never, as far as is known.
+    published_at    timestamptz
 );
 CREATE INDEX reconciliation_runs_newest ON reconciliation_runs (requested_at DESC);
 

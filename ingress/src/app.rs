@@ -17,13 +17,14 @@ use warp::http::{HeaderName, StatusCode};
 
 use crate::api::auth::Auth;
 use crate::config::Config;
+use crate::dead_letters::Leader;
 use crate::directory::Directory;
 use crate::events;
-use crate::http::{Answer, Problem, Request};
+use crate::http::{Answer, Request};
 use crate::limits::SourceLimit;
 use crate::metrics::Metrics;
 use crate::outcome::{Accepted, Interest, Outcome, Outcomes};
-use crate::publish::{Publisher, traceparent};
+use crate::publish::{Publisher, Unpublished, traceparent};
 use crate::webhooks::alerts::AlertTokens;
 use crate::webhooks::signature::Keys;
 use crate::webhooks::stripe_signature::StripeKeys;
@@ -47,9 +48,13 @@ pub(crate) struct App {
     pub(crate) stripe_keys: StripeKeys,
     pub(crate) links: PayLinks,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) dead_letters_leader: Leader,
     pub(crate) alert_tokens: AlertTokens,
     pub(crate) auth: Auth,
+    /// For webhooks.
     pub(crate) limit: SourceLimit,
+    /// For the customers' pages: neither uses up the other's.
+    pub(crate) pay_limit: SourceLimit,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
 }
@@ -81,7 +86,7 @@ impl App {
         organization: Option<OrganizationId>,
         data: T,
         wait: Wait,
-    ) -> Result<Reached, Problem> {
+    ) -> Result<Reached, Unpublished> {
         let now = self.clock.now();
         let mut event = Event::first(id.clone(), organization.clone(), now, data);
         event.traceparent = Some(traceparent(request.header("traceparent"), self.ids.as_ref()));
@@ -129,6 +134,25 @@ impl App {
     /// Where to ask what became of an event.
     pub(crate) fn status_url(&self, id: &EventId) -> String {
         format!("{}/api/events/{id}", self.config.public_url)
+    }
+
+    /// What a call that moves money is told when nobody knows whether the broker has its event: where to ask, and the
+    /// key under which the call can be repeated as the same call. Not a word that it was accepted, nor that it was not,
+    /// and no 503, which programs take for "send it again".
+    pub(crate) fn unconfirmed(&self, id: &EventId, key: &str) -> Answer {
+        let message = "It is not known whether this was accepted: the message broker did not confirm it in time. Ask the \
+                       status URL, or send the same call again with this Idempotency-Key; without it, it would be another call";
+        Answer::new(
+            StatusCode::ACCEPTED,
+            json!({
+                "accepted": null,
+                "state": "unconfirmed",
+                "event_id": id,
+                "status_url": self.status_url(id),
+                "idempotency_key": key,
+                "message": message,
+            }),
+        )
     }
 
     /// 202: accepted, and not at its end yet.

@@ -52,6 +52,10 @@ pub struct Config {
     pub webhook_rate: u32,
     /// `WEBHOOK_RATE_BURST`: how many may come at once.
     pub webhook_burst: u32,
+    /// `PAY_RATE_PER_SECOND`: looks at customers' pages that one address may have each second on average; 0 is any number.
+    pub pay_rate: u32,
+    /// `PAY_RATE_BURST`: how many may come at once.
+    pub pay_burst: u32,
     /// `DIRECTORY_TTL`: how often the directory of teams is read again in full.
     pub directory_ttl: Duration,
     /// `API_TOKENS`: the operators' tokens. `None`: `API_AUTH=off`.
@@ -111,6 +115,8 @@ impl Config {
             api_wait: milliseconds(&mut reader, "API_WAIT_MS", 10_000),
             webhook_rate: reader.parse("WEBHOOK_RATE_PER_SECOND", 200),
             webhook_burst: reader.parse("WEBHOOK_RATE_BURST", 2_000),
+            pay_rate: reader.parse("PAY_RATE_PER_SECOND", 50),
+            pay_burst: reader.parse("PAY_RATE_BURST", 500),
             directory_ttl: reader.duration("DIRECTORY_TTL", Duration::from_secs(60)),
             api_tokens,
             dev_routes,

@@ -1,4 +1,4 @@
-//! How fast one address may send webhooks.
+//! How fast one address may send webhooks, or look at customers' pages.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;

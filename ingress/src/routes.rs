@@ -205,8 +205,10 @@ async fn dispatch(app: &Arc<App>, place: Place<'_>, request: Request, id: &str) 
             Err(problem) => return problem.into(),
         },
     };
-    // Said at once, not after waiting for a connection. The status URL knows something without the database.
-    if !matches!(place, Place::Event(_) | Place::Development(..)) && !app.directory.database_is_up() {
+    // Said at once, not after waiting for a connection. The status URL knows something without the database, and dead
+    // letters are in the broker: when the database is down is when somebody looks at them.
+    let without = matches!(place, Place::Event(_) | Place::Development(..) | Place::DeadLetters | Place::DeadLetter(_));
+    if !without && !app.directory.database_is_up() {
         return Problem::no_database().into();
     }
     let done = match place {

@@ -1,9 +1,19 @@
 //! Published by every service: what could not be handled, with what is needed to bring it back.
 
+use sha2::{Digest, Sha256};
+
 /// The subject that a dead letter is parked on.
 #[must_use]
 pub fn dead_letter_subject(service: &str, original: &str) -> String {
     format!("dead.{service}.{original}")
+}
+
+/// The `Nats-Msg-Id` of a dead letter: the same however often, and by whom, the message is parked. With a hash of the body,
+/// because a stream that was made anew counts from 1 again.
+#[must_use]
+pub fn dead_letter_id(service: &str, stream: &str, sequence: u64, body: &[u8]) -> String {
+    let hash = hex::encode(Sha256::digest(body));
+    format!("dead:{service}:{stream}:{sequence}:{}", &hash[..16])
 }
 
 /// The headers of a dead letter. Its body is the original body, byte for byte, and so is its trace context.

@@ -14,7 +14,7 @@ mod requests;
 pub mod schemas;
 mod webhooks;
 
-pub use dead_letters::{DeadLetterHeaders, dead_letter_subject};
+pub use dead_letters::{DeadLetterHeaders, dead_letter_id, dead_letter_subject};
 pub use envelope::{Event, Outgoing, Payload, kind_of, organization_of};
 pub use ledger::{LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, PostingKind};
 pub use quotas::{QuotaAdoptedV1, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1};

@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 use super::Delivery;
 use super::verdict::ParkReason;
 use crate::broker::{Broker, Confirmed, MESSAGE_ID, PublishError, TRACEPARENT};
-use crate::contract::{DeadLetterHeaders, dead_letter_subject};
+use crate::contract::{DeadLetterHeaders, dead_letter_id, dead_letter_subject};
 
 /// Header values longer than this are cut: the whole error is in the log.
 const MAX_HEADER: usize = 1_000;
@@ -30,7 +30,7 @@ pub(super) async fn park(
 fn headers(service: &str, delivery: &Delivery, reason: ParkReason, error: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &str, value: &str| headers.insert(name, header_value(value).as_str());
-    put(MESSAGE_ID, &format!("dead:{service}:{}:{}", delivery.stream, delivery.sequence));
+    put(MESSAGE_ID, &dead_letter_id(service, &delivery.stream, delivery.sequence, &delivery.body));
     put(DeadLetterHeaders::REASON, reason.as_str());
     put(DeadLetterHeaders::ERROR, error);
     put(DeadLetterHeaders::STREAM, &delivery.stream);

@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull;
 use common::broker::MESSAGE_ID;
-use common::contract::{DeadLetterHeaders, streams};
+use common::contract::{DeadLetterHeaders, dead_letter_id, streams};
 use common::worker::Delivery;
 use futures_util::StreamExt;
 
@@ -116,7 +116,7 @@ async fn one_that_was_parked_already_is_not_parked_twice() {
     until_given_up(&rig).await;
     // As the loop leaves it when it dies after parking and before dropping.
     let mut headers = HeaderMap::new();
-    headers.insert(MESSAGE_ID, format!("dead:{SERVICE}:RECHARGES:1"));
+    headers.insert(MESSAGE_ID, dead_letter_id(SERVICE, "RECHARGES", 1, b"deadly"));
     let subject = format!("dead.{SERVICE}.{INPUT}.deadly");
     let sent = rig.jetstream.publish_with_headers(subject, headers, "deadly".into()).await.unwrap();
     sent.await.unwrap();

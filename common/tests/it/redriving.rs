@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use async_nats::HeaderMap;
 use common::broker::MESSAGE_ID;
-use common::contract::{DeadLetterHeaders, streams};
+use common::contract::{DeadLetterHeaders, dead_letter_id, streams};
 use common::dead_letters::{DeadLetter, DeadLetters, DeadLettersError, redrive_subject};
 use common::failure::Failure;
 use common::ids::OrganizationId;
@@ -107,7 +107,8 @@ async fn what_fails_again_is_parked_again() {
     assert_eq!((second.message_id.as_deref(), second.traceparent.as_deref()), (Some("evt_1"), Some(trace)));
     let stored = rig.message(streams::DEAD_LETTERS, 2).await;
     assert_eq!(stored.subject.as_str(), "dead.ledger.recharges.charged.acme");
-    assert_eq!(stored.headers.get(MESSAGE_ID).unwrap().as_str(), "dead:ledger:REQUESTS:1");
+    let id = dead_letter_id("ledger", "REQUESTS", 1, &first.body);
+    assert_eq!(stored.headers.get(MESSAGE_ID).unwrap().as_str(), id);
     assert_eq!(stored.headers.get(DeadLetterHeaders::SUBJECT).unwrap().as_str(), "recharges.charged.acme");
 
     // The second is brought back like the first.

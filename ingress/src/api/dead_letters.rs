@@ -52,7 +52,19 @@ fn after(query: &Query) -> Result<u64, Problem> {
 pub(crate) async fn show(app: &App, text: &str) -> Result<Answer, Problem> {
     let sequence = sequence(text)?;
     let letter = find(app, sequence).await?;
-    let taken = repo::newest(&app.pool, sequence).await?;
+    // What was done about it is in the database; the letter is not, and is shown without it.
+    let up = app.directory.database_is_up();
+    let taken = if up { repo::newest(&app.pool, sequence).await } else { Err(sqlx::Error::PoolTimedOut) };
+    let taken = match (&letter, taken) {
+        (Some(letter), Err(error)) => {
+            tracing::debug!(%error, "what was done about dead letter {sequence} is not known at the moment: {error}");
+            let mut json = dead_letters::to_full_json(letter);
+            json["action"] = Value::Null;
+            json["action_known"] = json!(false);
+            return Ok(Answer::ok(json));
+        }
+        (_, taken) => taken?,
+    };
     let (letter, taken) = match (letter, taken) {
         // An action about a letter of an earlier stream is none about this one.
         (Some(letter), taken) => {
@@ -64,6 +76,7 @@ pub(crate) async fn show(app: &App, text: &str) -> Result<Answer, Problem> {
     };
     let mut json = dead_letters::to_full_json(&letter);
     json["action"] = json!(taken.map(|taken| taken.to_json()));
+    json["action_known"] = json!(true);
     Ok(Answer::ok(json))
 }
 
@@ -148,7 +161,14 @@ async fn finish(app: &App, letter: &DeadLetter, action: Action, caller: &Caller)
     let taken = repo::lock(&mut transaction, letter.sequence, letter.parked_at).await?;
     // Given up by whoever had the lock before.
     let mut taken = taken.ok_or_else(|| unknown(&letter.sequence.to_string()))?;
-    if taken.done_at.is_some() || taken.action != action {
+    if taken.done_at.is_some() {
+        // Should it be there all the same: nobody could take it away any more.
+        if app.dead_letters_leader.remove(&taken.letter).await.map_err(away)? {
+            tracing::warn!(dead_letter = taken.letter.sequence, "a dead letter that was dealt with was still there");
+        }
+        return Err(done_already(&taken));
+    }
+    if taken.action != action {
         return Err(done_already(&taken));
     }
     if action == Action::Redriven
@@ -161,10 +181,8 @@ async fn finish(app: &App, letter: &DeadLetter, action: Action, caller: &Caller)
         }
         return Err(away(error));
     }
-    // Only the letter that the row is about: the sequence may be another letter's by now.
-    if find(app, taken.letter.sequence).await?.is_some_and(|found| found.parked_at == taken.letter.parked_at) {
-        app.dead_letters.remove(taken.letter.sequence).await.map_err(away)?;
-    }
+    // Only the letter that the row is about: the sequence may be another letter's by now. Gone already is as good.
+    app.dead_letters_leader.remove(&taken.letter).await.map_err(away)?;
     let now = app.clock.now();
     repo::finish(&mut transaction, &taken.letter, now).await?;
     let mut after = dead_letters::to_json(&taken.letter);

@@ -1,8 +1,10 @@
 //! `GET /api/events/:id`, the status URL, and `GET /api/recharges/:id`.
 
+use common::clock::Timestamp;
 use common::ids::{EventId, RechargeId};
 use serde_json::{Value, json};
 
+use super::repo;
 use crate::app::App;
 use crate::events::{self, Dispute, Refund};
 use crate::http::{Answer, Problem};
@@ -21,7 +23,26 @@ pub(crate) async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
         },
     };
     let status = status.or_else(|| app.outcomes.recall(&id).map(|accepted| remembered(&id, &accepted)));
+    let status = match status {
+        None => repo::asked(&app.pool, &id).await?.map(|asked| unconfirmed(&id, asked)),
+        known => known,
+    };
     status.map(Answer::ok).ok_or_else(unknown)
+}
+
+/// What was asked for, and of which nobody has said anything yet: it may be on its way, or have got lost before the
+/// broker had it.
+fn unconfirmed(id: &EventId, (organization, asked, at): (String, String, Timestamp)) -> Value {
+    let message = "It was asked for, and nothing more is known of it yet. Ask again in a moment, or send the same call again \
+                   with the same Idempotency-Key";
+    json!({
+        "event_id": id,
+        "state": "unconfirmed",
+        "c_organization_id": organization,
+        "request": asked,
+        "requested_at": at,
+        "message": message,
+    })
 }
 
 /// What the tables say.

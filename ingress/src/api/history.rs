@@ -9,6 +9,12 @@ use crate::app::App;
 use crate::events::{EventRow, Recharge, repo};
 use crate::http::{Answer, Problem, Request};
 
+/// No row is older than the year 1.
+const FIRST: Timestamp = match Timestamp::from_timestamp_secs(-62_135_596_800) {
+    Some(first) => first,
+    None => Timestamp::UNIX_EPOCH,
+};
+
 /// `GET /api/organizations/:id/recharge-history?limit=&before=`
 pub(crate) async fn recharges(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
@@ -64,8 +70,8 @@ pub(super) fn write_cursor(at: Timestamp, id: &impl std::fmt::Display) -> String
 pub(super) fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
     let (at, id) = text.split_once('_').ok_or_else(wrong_cursor)?;
     let at = at.parse().ok().and_then(Timestamp::from_timestamp_micros).ok_or_else(wrong_cursor)?;
-    // What a database takes: its calendar is longer than ours, but no text there has U+0000.
-    if id.contains('\0') { Err(wrong_cursor()) } else { Ok((at, id)) }
+    // What a database takes: no text there has U+0000, and its calendar begins later than ours (4713 BC).
+    if id.contains('\0') || at < FIRST { Err(wrong_cursor()) } else { Ok((at, id)) }
 }
 
 pub(super) fn wrong_cursor() -> Problem {
@@ -81,7 +87,17 @@ mod tests {
         let at = Timestamp::from_timestamp_micros(1_753_000_000_123_456).unwrap();
         let cursor = write_cursor(at, &"req_1:x");
         assert_eq!(read_cursor(&cursor).unwrap(), (at, "req_1:x"));
-        for bad in ["", "x", "1", "x_1", "99999999999999999999_a", "9223372036854775807_a", "1_a\0"] {
+        for bad in [
+            "",
+            "x",
+            "1",
+            "x_1",
+            "99999999999999999999_a",
+            "9223372036854775807_a",
+            "-9000000000000000000_a",
+            "-8000000000000000000_a",
+            "1_a\0",
+        ] {
             assert!(read_cursor(bad).is_err(), "{bad}");
         }
     }

@@ -23,6 +23,11 @@ pub(super) fn key(request: &Request) -> Result<Option<&str>, Problem> {
     key.map(Some).ok_or_else(wrong)
 }
 
+/// The key, or for a caller without one a new one, which is told where it is needed: with it the call can be repeated.
+pub(super) fn key_or_new(request: &Request, app: &App) -> Result<String, Problem> {
+    Ok(key(request)?.map_or_else(|| app.ids.fresh().to_string(), str::to_owned))
+}
+
 /// What a key stands for.
 pub(super) struct Asked<'a> {
     /// The event that the request becomes; it derives from the key.

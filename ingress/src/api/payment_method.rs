@@ -1,5 +1,7 @@
 //! `POST /api/organizations/:id/payment-method`: the card that is charged from now on.
 
+use std::time::Duration;
+
 use common::clients::stripe::{Card, FaultKind, StripeFault};
 use common::ids::OrganizationId;
 use serde_json::{Map, Value, json};
@@ -15,6 +17,11 @@ use crate::fields::{self, FieldProblem, Fields};
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::repo::{self, AuditEntry};
 use crate::organizations::{Organization, SavedCard};
+
+/// How often a call is repeated that Stripe is busy with for somebody else.
+const TRIES: u32 = 12;
+/// How long to wait in between.
+const PAUSE: Duration = Duration::from_millis(400);
 
 /// What is asked for.
 pub(crate) struct Wanted {
@@ -83,8 +90,23 @@ pub(crate) async fn attach(
     Ok((customer, card))
 }
 
-/// The organization's Stripe customer. Parallel calls make one: they wait for each other, and share an idempotency key
-/// for the case that this process dies between creating and storing.
+/// Creates the organization's customer. Parallel calls make one, because they share an idempotency key: to the second one
+/// Stripe says that it is at the first, and then what came of it.
+async fn create(app: &App, id: &OrganizationId) -> Result<String, Problem> {
+    let mut tries = 1;
+    loop {
+        match app.stripe.create_customer(id, &format!("customer_{id}")).await {
+            Err(fault) if fault.kind == FaultKind::Busy && fault.status == Some(409) && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            created => return created.map_err(|fault| refused(id, &fault)),
+        }
+    }
+}
+
+/// The organization's Stripe customer. While Stripe is asked, which may take its time, no connection to the database is
+/// held: webhooks need them. What is stored first stays.
 async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<String, Problem> {
     let mut connection = app.pool.acquire().await?;
     let before = repo::find(&mut connection, id).await?.ok_or_else(|| unknown_organization(id))?;
@@ -92,14 +114,13 @@ async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<Str
         return Ok(customer);
     }
     drop(connection);
+    let customer = create(app, id).await?;
     let mut transaction = app.pool.begin().await?;
     repo::lock_customer(&mut transaction, id).await?;
     let before = repo::find(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
     if let Some(customer) = before.stripe_customer_id {
         return Ok(customer);
     }
-    let customer =
-        app.stripe.create_customer(id, &format!("customer_{id}")).await.map_err(|fault| refused(id, &fault))?;
     let now = app.clock.now();
     repo::set_customer(&mut transaction, id, &customer, now).await?;
     let entry = AuditEntry {

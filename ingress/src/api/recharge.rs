@@ -15,6 +15,7 @@ use crate::fields::Fields;
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::charge_amount;
 use crate::outcome::{Interest, recharge_answer};
+use crate::publish::Unpublished;
 
 /// `POST /api/organizations/:id/recharge`
 pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
@@ -22,10 +23,8 @@ pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Ca
     let body = request.object().await?;
     let known = super::known(app, &organization).await?;
     let amount = read(&body, known.currency)?;
-    let event_id = match idempotency::key(&request)? {
-        Some(key) => EventId::from_body("req", format!("{organization}\n{key}").as_bytes()),
-        None => EventId::following("req", &app.ids.fresh()),
-    };
+    let key = idempotency::key_or_new(&request, app)?;
+    let event_id = EventId::from_body("req", format!("{organization}\n{key}").as_bytes());
     let asked = Asked {
         event_id: &event_id,
         organization: &organization,
@@ -37,7 +36,10 @@ pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Ca
     let asked = RechargeRequestedV1 { amount, requested_by: caller.name.clone() };
     let longest = if request.prefers_async() { Duration::ZERO } else { app.config.api_wait };
     let wait = Wait { interest: Interest::Recharge, longest };
-    let reached = app.start_chain(&request, event_id, Some(organization), asked, wait).await?;
+    let reached = match app.start_chain(&request, event_id.clone(), Some(organization), asked, wait).await {
+        Err(Unpublished::Unconfirmed) => return Ok(app.unconfirmed(&event_id, &key)),
+        reached => reached?,
+    };
     Ok(match &reached.outcome {
         Some(outcome) => recharge_answer(&reached.id, outcome),
         None => app.accepted(&reached.id, &request),

@@ -110,7 +110,8 @@ pub(crate) async fn list(app: &App, request: &Request) -> Result<Answer, Problem
         }
     };
     let rows = repo::list(&app.pool, before, limit + 1).await?;
-    Ok(page(&rows, limit, Run::to_json, |last| Some(write_cursor(last.requested_at, &last.run_id))))
+    let now = app.clock.now();
+    Ok(page(&rows, limit, |run| run.to_json(now), |last| Some(write_cursor(last.requested_at, &last.run_id))))
 }
 
 /// `GET /api/reconciliations/:run_id?limit=&after=`
@@ -132,7 +133,7 @@ async fn in_full(app: &App, run: &Run, after: i64, limit: i64) -> Result<Value, 
     let parts = repo::parts(&app.pool, &run.run_id).await?;
     let rows = repo::findings(&app.pool, &run.run_id, after, limit + 1).await?;
     let findings = page(&rows, limit, Finding::to_json, |last| Some(last.id.to_string())).body;
-    let mut json = run.to_json();
+    let mut json = run.to_json(app.clock.now());
     json["parts"] = parts.iter().map(FinishedPart::to_json).collect();
     json["items"] = findings["items"].clone();
     json["next_cursor"] = findings["next_cursor"].clone();

@@ -15,6 +15,7 @@ use crate::fields::{self, FieldProblem, Fields};
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::positive_amount;
 use crate::outcome::{Interest, refund_answer};
+use crate::publish::Unpublished;
 
 /// The longest reason.
 const LONGEST_REASON: usize = 500;
@@ -36,10 +37,8 @@ pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Ca
     let organization = recharge.organization().and_then(|id| OrganizationId::parse(id).ok());
     // A row from before Bill-Service may belong to nobody that we know.
     let organization = organization.ok_or_else(|| not_captured(&recharge))?;
-    let event_id = match idempotency::key(&request)? {
-        Some(key) => EventId::from_body("req", format!("refund\n{id}\n{key}").as_bytes()),
-        None => EventId::following("req", &app.ids.fresh()),
-    };
+    let key = idempotency::key_or_new(&request, app)?;
+    let event_id = EventId::from_body("req", format!("refund\n{id}\n{key}").as_bytes());
     let words = match wanted.amount {
         Some(amount) => format!("POST /recharges/{id}/refund {amount}"),
         None => format!("POST /recharges/{id}/refund all"),
@@ -65,7 +64,10 @@ pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Ca
     };
     let longest = if request.prefers_async() { Duration::ZERO } else { app.config.api_wait };
     let wait = Wait { interest: Interest::Refund, longest };
-    let reached = app.start_chain(&request, event_id, Some(organization), data, wait).await?;
+    let reached = match app.start_chain(&request, event_id.clone(), Some(organization), data, wait).await {
+        Err(Unpublished::Unconfirmed) => return Ok(app.unconfirmed(&event_id, &key)),
+        reached => reached?,
+    };
     Ok(match &reached.outcome {
         Some(outcome) => refund_answer(&reached.id, outcome),
         None => app.accepted(&reached.id, &request),

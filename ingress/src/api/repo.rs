@@ -38,6 +38,14 @@ pub(super) async fn recorded_request(pool: &PgPool, event_id: &EventId) -> sqlx:
         .await
 }
 
+/// A request of whose event nothing is known: whose it was, what it was, and when.
+pub(super) async fn asked(pool: &PgPool, event_id: &EventId) -> sqlx::Result<Option<(String, String, Timestamp)>> {
+    sqlx::query_as("SELECT c_organization_id, asked, created_at FROM api_requests WHERE event_id = $1")
+        .bind(event_id.as_str())
+        .fetch_optional(pool)
+        .await
+}
+
 /// The ledger's quota in minor units, and its version.
 pub(super) async fn quota(
     connection: &mut PgConnection,

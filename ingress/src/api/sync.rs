@@ -39,5 +39,6 @@ pub(crate) async fn publish(app: &App, request: &Request, known: &Known, caller:
     let asked = SyncRequestedV1 { requested_by: caller.name.clone(), litellm_team_id: known.team.clone() };
     let longest = if request.prefers_async() { std::time::Duration::ZERO } else { app.config.api_wait };
     let wait = Wait { interest: Interest::Sync, longest };
-    app.start_chain(request, id, Some(known.organization.clone()), asked, wait).await
+    // It moves no money: sent again, it is another sync.
+    Ok(app.start_chain(request, id, Some(known.organization.clone()), asked, wait).await?)
 }

@@ -1,5 +1,6 @@
 //! Dead letters as people see them, and what was done about them.
 
+mod leader;
 mod preview;
 pub(crate) mod repo;
 
@@ -8,6 +9,7 @@ use common::dead_letters::DeadLetter;
 use common::ids::OrganizationId;
 use serde_json::{Value, json};
 
+pub(crate) use leader::Leader;
 pub(crate) use preview::{body_in_full, grouped};
 
 /// What can be done about a letter.

@@ -70,7 +70,7 @@ impl Recharge {
 
     /// Whether money of it was captured, by us: a row from before Bill-Service is nothing that we can give back.
     pub(crate) fn is_captured(&self) -> bool {
-        let captured = ["charged", "credited", "settled", "refunding", "refunded", "refund_failing"];
+        let captured = ["charged", "credited", "settled", "refunding", "refunded", "returning"];
         self.trigger_event_id.is_some() && self.payment_intent_id.is_some() && captured.contains(&self.status())
     }
 

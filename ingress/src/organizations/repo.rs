@@ -202,8 +202,8 @@ pub(crate) async fn list(connection: &mut PgConnection, after: &str, limit: i64)
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Waits until nobody else creates a Stripe customer for the organization; held until the transaction ends. A lock of
-/// its own, not the row's: Stripe may take seconds, and a recharge must not wait for it.
+/// Waits until nobody else stores a Stripe customer for the organization; held until the transaction ends. A lock of its
+/// own, not the row's: a recharge must not wait for it.
 pub(crate) async fn lock_customer(connection: &mut PgConnection, id: &OrganizationId) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('stripe_customer:' || $1, 0))")
         .bind(id.as_str())

@@ -43,8 +43,10 @@ impl Stop {
         Self { status, html: page::message(title, text) }
     }
 
+    /// Not a word about the money: how the payment stands is just what can't be said at the moment.
     fn unavailable() -> Self {
-        let text = "Nothing was changed and nothing was charged. Please try again in a moment.";
+        let text = "The state of this payment can't be shown at the moment. Please open the link again in a moment; \
+                    it is one payment, however often the button is pressed.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", text)
     }
 }
@@ -98,27 +100,37 @@ async fn open(app: &App, request: &Request, token: &str) -> Result<RechargeId, S
     let too_many = |_| {
         Stop::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Please wait a moment and open the link again.")
     };
-    app.limit.check(request.peer).map_err(too_many)?;
-    let text = "Check that the whole link was copied. Nothing was charged.";
+    let text = "Check that the whole link was copied.";
     let wrong = || Stop::new(StatusCode::NOT_FOUND, "This link is not valid", text);
-    app.links.verify(token).ok_or_else(wrong)
+    // The token first: behind a proxy all come from one address, and whoever has no link must not use up what is there
+    // for those who have one.
+    let id = app.links.verify(token).ok_or_else(wrong)?;
+    app.pay_limit.check(request.peer).map_err(too_many)?;
+    Ok(id)
 }
 
 async fn find(app: &App, id: RechargeId) -> Result<Record, Stop> {
     if !app.directory.database_is_up() {
         return Err(Stop::unavailable());
     }
-    let text = "There is no payment for it any more. Nothing was charged with it.";
+    let text = "There is no payment for it any more.";
     let gone = || Stop::new(StatusCode::GONE, "This link is no longer valid", text);
     repo::find(&app.pool, id).await?.ok_or_else(gone)
 }
 
-fn path(token: &str) -> String {
-    format!("/pay/{token}")
+/// Where the browser finds the link's page: below the path that `PUBLIC_URL` has, if it has one.
+fn path(app: &App, token: &str) -> String {
+    format!("{}/pay/{token}", base_path(&app.config.public_url))
 }
 
-fn gone(state: State<'_>, token: &str) -> Stop {
-    Stop { status: StatusCode::GONE, html: page::gone(state, &path(token)) }
+/// The path of an address, without a slash at its end.
+fn base_path(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |slash| after_scheme[slash..].trim_end_matches('/'))
+}
+
+fn gone(app: &App, state: State<'_>, token: &str) -> Stop {
+    Stop { status: StatusCode::GONE, html: page::gone(state, &path(app, token)) }
 }
 
 async fn show(app: &App, id: RechargeId, token: &str) -> Result<Answer, Stop> {
@@ -126,9 +138,9 @@ async fn show(app: &App, id: RechargeId, token: &str) -> Result<Answer, Stop> {
     match record.state(app.clock.now()) {
         State::Open(open) => {
             let attempt = app.ids.fresh().simple().to_string();
-            Ok(Answer::page(StatusCode::OK, page::confirm(&record, &open, &path(token), &attempt)))
+            Ok(Answer::page(StatusCode::OK, page::confirm(&record, &open, &path(app, token), &attempt)))
         }
-        other => Err(gone(other, token)),
+        other => Err(gone(app, other, token)),
     }
 }
 
@@ -139,7 +151,7 @@ async fn confirm(app: &App, request: &mut Request, id: RechargeId, token: &str) 
     let record = find(app, id).await?;
     let open = match record.state(app.clock.now()) {
         State::Open(open) => open,
-        other => return Err(gone(other, token)),
+        other => return Err(gone(app, other, token)),
     };
     let key = format!("pay-{id}-{}", attempt(&body, &record));
     record_attempt(app, request, &record, &key).await?;
@@ -157,10 +169,25 @@ async fn confirm(app: &App, request: &mut Request, id: RechargeId, token: &str) 
                 "nothing is left to confirm for recharge {id}: {}", word(&outcome)
             );
             recheck(app, &record).await;
-            see_other(&format!("{}/done", app.links.url(id)))
+            how_it_stands(app, id)
+        }
+        // It may be confirmed or not: Stripe is read again, and the customer sees what is known then.
+        Err(fault) if matches!(fault.kind(), FaultKind::Unknown { .. } | FaultKind::Busy) => {
+            tracing::warn!(
+                recharge_id = %id, c_organization_id = %record.organization, %fault,
+                "nobody knows whether recharge {id} is confirmed: {fault}"
+            );
+            recheck(app, &record).await;
+            how_it_stands(app, id)
         }
         Err(fault) => Err(refused(&record, &fault)),
     }
+}
+
+fn how_it_stands(app: &App, id: RechargeId) -> Result<Answer, Stop> {
+    let url = format!("{}/done", app.links.url(id));
+    let html = page::message_with_link("One moment", "Your browser should go on by itself.", &url, "See how it stands");
+    to(&url, html)
 }
 
 fn word(outcome: &ChargeOutcome) -> &'static str {
@@ -217,12 +244,16 @@ async fn ask(app: &App, record: &Record, open: &Open<'_>, token: &str, key: &str
 }
 
 fn see_other(url: &str) -> Result<Answer, Stop> {
+    let html = page::message_with_link("Go on to your bank", "Your browser should go on by itself.", url, "Go on");
+    to(url, html)
+}
+
+fn to(url: &str, html: String) -> Result<Answer, Stop> {
     let fits = (url.starts_with("https://") || url.starts_with("http://")) && HeaderValue::from_str(url).is_ok();
     if !fits {
-        tracing::error!("Stripe sent an address for the customer that is none");
+        tracing::error!("an address for the customer is none (Stripe's, or PUBLIC_URL)");
         return Err(Stop::unavailable());
     }
-    let html = page::message_with_link("Go on to your bank", "Your browser should go on by itself.", url, "Go on");
     Ok(Answer::page(StatusCode::SEE_OTHER, html).with(LOCATION, url))
 }
 
@@ -233,7 +264,7 @@ fn refused(record: &Record, fault: &StripeFault) -> Stop {
     );
     match fault.kind() {
         FaultKind::Refused { .. } if !matches!(fault.status, Some(401 | 403)) => {
-            let text = "The card can't be used for it any more. Nothing was charged; save a card again.";
+            let text = "The card can't be used for it any more. Save a card again.";
             Stop::new(StatusCode::CONFLICT, "This payment can't be confirmed", text)
         }
         _ => Stop::unavailable(),
@@ -252,7 +283,7 @@ async fn stand(app: &App, id: RechargeId, token: &str) -> Result<Answer, Stop> {
         }
         record = find(app, id).await?;
     }
-    let html = page::standing(&record, record.state(app.clock.now()), &path(token));
+    let html = page::standing(&record, record.state(app.clock.now()), &path(app, token));
     Ok(Answer::page(StatusCode::OK, html))
 }
 
@@ -269,6 +300,19 @@ async fn recheck(app: &App, record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_below_the_public_path() {
+        for (url, path) in [
+            ("http://127.0.0.1:3000", ""),
+            ("https://bill.example", ""),
+            ("https://bill.example/", ""),
+            ("https://example.com/bill", "/bill"),
+            ("https://example.com/a/b/", "/a/b"),
+        ] {
+            assert_eq!(base_path(url), path, "{url}");
+        }
+    }
 
     #[test]
     fn an_attempt_is_the_pages_own() {

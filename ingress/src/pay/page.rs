@@ -116,8 +116,8 @@ pub(crate) fn standing(record: &Record, state: State<'_>, path: &str) -> String 
             "Waiting for your bank",
             true,
             &format!(
-                "<p>Your bank has not confirmed the payment yet; nothing is charged so far. This page looks again by itself.</p>\n\
-                 {facts}<p><a href=\"{}\">Confirm it at the bank again</a></p>{look_again}",
+                "<p>Your bank has not confirmed the payment yet, as far as we know. This page looks again by itself.</p>\n\
+                 {facts}<p><a href=\"{}\">Go to the bank again</a></p>{look_again}",
                 escape(path)
             ),
         ),
@@ -134,22 +134,34 @@ pub(crate) fn standing(record: &Record, state: State<'_>, path: &str) -> String 
             false,
             &format!("<p>The money goes back to your card. {}</p>\n{facts}", reason(&record.undo_reason)),
         ),
-        State::Expired => message(EXPIRED.0, EXPIRED.1),
+        State::Expired => page(EXPIRED.0, false, &format!("<p>{}</p>{look_again}", escape(EXPIRED.1))),
+        State::Replaced => page(REPLACED.0, false, &format!("<p>{}</p>{look_again}", escape(REPLACED.1))),
     }
 }
 
-/// The words for a link whose time is over.
+/// The words for a link whose time is over. Whether it was used at the last moment is not known here.
 const EXPIRED: (&str, &str) = (
     "This link has expired",
-    "Nothing was charged, and nothing can be charged with it. A new payment brings a new link; if you expected one, ask whoever \
-     runs your account.",
+    "The payment can't be confirmed with it any more. A new payment brings a new link; if you expected one, ask whoever runs \
+     your account.",
 );
+
+/// The words for a link whose card is not the one that is charged any more.
+const REPLACED: (&str, &str) = (
+    "This link is no longer valid",
+    "Another card was saved since, so this payment can't be confirmed any more. A new payment, with the new card, brings a new \
+     link if the bank wants one.",
+);
+
+/// Where a link that is over leads to.
+const SEE: &str = "See how it stands";
 
 /// What somebody is told who opens or uses a link that is no longer for anything.
 pub(crate) fn gone(state: State<'_>, path: &str) -> String {
     let link = format!("{path}/done");
     match state {
-        State::Expired => message(EXPIRED.0, EXPIRED.1),
+        State::Expired => message_with_link(EXPIRED.0, EXPIRED.1, &link, SEE),
+        State::Replaced => message_with_link(REPLACED.0, REPLACED.1, &link, SEE),
         State::Declined => message_with_link(
             "This link was used",
             "The payment did not go through, and nothing was charged. A new payment brings a new link.",
@@ -160,7 +172,7 @@ pub(crate) fn gone(state: State<'_>, path: &str) -> String {
             "This link was used",
             "The payment was confirmed already. There is nothing left to do, and nothing is charged again.",
             &link,
-            "See how it stands",
+            SEE,
         ),
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) undo_reason: Option<String>,
     pub(crate) new_quota: Option<Decimal>,
     pub(crate) updated_at: Timestamp,
+    /// Whether the payment is with the card that the organization is charged with today.
+    pub(crate) is_default: bool,
     /// Brand and last digits.
     pub(crate) card: Option<(String, String)>,
 }
@@ -39,8 +41,10 @@ pub(crate) struct Open<'a> {
 pub(crate) enum State<'a> {
     /// It can be confirmed.
     Open(Open<'a>),
-    /// Nobody confirmed it in time; nothing was charged, and nothing will be.
+    /// Nobody is known to have confirmed it in time; it can't be confirmed any more.
     Expired,
+    /// Another card was saved since: this one is not to be charged.
+    Replaced,
     /// The bank is at it, or the recharger is.
     Processing,
     /// Charged; the quota is on its way.
@@ -59,6 +63,9 @@ impl Record {
         match self.status.as_str() {
             "action_required" => match (&self.payment_intent_id, &self.payment_method_id, self.confirm_by) {
                 (Some(payment_intent_id), Some(payment_method_id), Some(until)) if until > now => {
+                    if !self.is_default {
+                        return State::Replaced;
+                    }
                     State::Open(Open { payment_intent_id, payment_method_id, until })
                 }
                 _ => State::Expired,
@@ -66,7 +73,7 @@ impl Record {
             "charged" | "credited" => State::OnItsWay,
             "settled" => State::Settled,
             "declined" | "failed" => State::Declined,
-            "refunding" | "refunded" | "refund_failing" => State::GivenBack,
+            "refunding" | "refunded" | "returning" => State::GivenBack,
             // pending, processing, and whatever is added one day.
             _ => State::Processing,
         }
@@ -81,7 +88,7 @@ impl State<'_> {
 
     /// Whether Stripe may know more than we do.
     pub(crate) fn is_up_to_stripe(self) -> bool {
-        matches!(self, Self::Open(_) | Self::Expired | Self::Processing)
+        matches!(self, Self::Open(_) | Self::Expired | Self::Replaced | Self::Processing)
     }
 }
 
@@ -118,6 +125,7 @@ pub(crate) mod tests {
             undo_reason: None,
             new_quota: None,
             updated_at: now(),
+            is_default: true,
             card: Some(("visa".to_owned(), "3184".to_owned())),
         }
     }
@@ -137,11 +145,15 @@ pub(crate) mod tests {
             ("failed", State::Declined),
             ("refunding", State::GivenBack),
             ("refunded", State::GivenBack),
-            ("refund_failing", State::GivenBack),
+            ("returning", State::GivenBack),
         ] {
             assert_eq!(record(status).state(now()), want, "{status}");
         }
         assert_eq!(record("action_required").state(until), State::Expired);
+        let replaced = |status| Record { is_default: false, ..record(status) };
+        assert_eq!(replaced("action_required").state(now()), State::Replaced);
+        assert_eq!(replaced("action_required").state(until), State::Expired);
+        assert_eq!(replaced("charged").state(now()), State::OnItsWay);
         for lacking in [
             Record { payment_intent_id: None, ..record("action_required") },
             Record { payment_method_id: None, ..record("action_required") },

@@ -23,6 +23,7 @@ struct Row {
     undo_reason: Option<String>,
     new_quota: Option<Decimal>,
     updated_at: Timestamp,
+    is_default: bool,
     brand: Option<String>,
     last4: Option<String>,
 }
@@ -33,7 +34,8 @@ pub(super) async fn find(pool: &PgPool, id: RechargeId) -> sqlx::Result<Option<R
     let row: Option<Row> = sqlx::query_as(
         "SELECT r.c_organization_id, r.correlation_id, r.amount, r.total_charge, r.currency, r.status, r.payment_intent_id,
                 r.payment_method_id, r.confirm_by, r.failure_message, r.undo_reason, r.new_quota, r.updated_at,
-                o.payment_method_brand AS brand, o.payment_method_last4 AS last4
+                o.c_organization_id IS NOT NULL AS is_default, o.payment_method_brand AS brand,
+                o.payment_method_last4 AS last4
            FROM recharge_records r
            LEFT JOIN organization_balance_config o
                   ON o.c_organization_id = r.c_organization_id AND o.default_payment_method_id = r.payment_method_id
@@ -64,6 +66,7 @@ impl Row {
             undo_reason: self.undo_reason,
             new_quota: self.new_quota,
             updated_at: self.updated_at,
+            is_default: self.is_default,
             card: self.brand.zip(self.last4),
         })
     }

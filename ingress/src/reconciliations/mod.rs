@@ -4,6 +4,7 @@
 pub(crate) mod repo;
 pub(crate) mod schedule;
 
+use chrono::TimeDelta;
 use common::clock::Timestamp;
 use common::contract::{Event, Payload, ReconcileRequestedV1};
 use common::ids::EventId;
@@ -13,6 +14,9 @@ use sqlx::FromRow;
 
 use crate::app::App;
 use crate::http::Problem;
+
+/// A run whose parts are not all there by then is given up: nobody is asked for them again.
+pub(crate) const OLDEST: TimeDelta = TimeDelta::hours(24);
 
 /// A run with what is known of it so far.
 #[derive(Debug, Clone, FromRow)]
@@ -33,13 +37,19 @@ impl Run {
         usize::try_from(self.parts_finished).is_ok_and(|parts| parts >= Part::ALL.len())
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// Whether parts are missing, and nobody waits for them any more.
+    fn is_given_up(&self, now: Timestamp) -> bool {
+        !self.is_finished() && now - self.requested_at > OLDEST
+    }
+
+    pub(crate) fn to_json(&self, now: Timestamp) -> Value {
         json!({
             "run_id": self.run_id,
             "since": self.since,
             "requested_by": self.requested_by,
             "requested_at": self.requested_at,
             "finished": self.is_finished(),
+            "given_up": self.is_given_up(now),
             "parts_finished": self.parts_finished,
             "checked": self.checked,
             "findings": self.findings,
@@ -103,5 +113,6 @@ pub(crate) async fn publish(app: &App, run: &Run) -> Result<(), Problem> {
     let id = EventId::following(ReconcileRequestedV1::KIND, &run.run_id);
     let data =
         ReconcileRequestedV1 { run_id: run.run_id.clone(), since: run.since, requested_by: run.requested_by.clone() };
-    app.publisher.publish(Event::first(id, None, run.requested_at, data)).await.map(drop)
+    app.publisher.publish(Event::first(id, None, run.requested_at, data)).await?;
+    Ok(())
 }

@@ -9,19 +9,19 @@ use common::clock::Timestamp;
 use common::periodic;
 use common::shutdown::Shutdown;
 
-use super::{publish, repo};
+use super::{OLDEST, publish, repo};
 use crate::app::App;
 
 /// What is compared: an event of Stripe's, or a correction there, may be a day late.
 pub(crate) const LOOK_BACK: TimeDelta = TimeDelta::hours(48);
 /// How often to see whether something is due.
 const TICK: Duration = Duration::from_secs(3);
-/// So long after it was begun a run should have been asked for.
+/// So long after it was begun, or asked for again, a run is asked for again.
 const GRACE: TimeDelta = TimeDelta::minutes(1);
 /// So long the broker surely drops a repeat (its dedupe window is ten minutes).
 const REPEATABLE: TimeDelta = TimeDelta::minutes(8);
-/// What is older is left alone.
-const OLDEST: TimeDelta = TimeDelta::hours(24);
+/// How far a comparison goes back behind the beginning of the last one that was finished.
+const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// Who asked.
 const SCHEDULE: &str = "schedule";
 
@@ -44,6 +44,13 @@ fn slot(now: Timestamp, interval: Duration) -> Option<Slot> {
     Some(Slot { run_id, began })
 }
 
+/// From when on to compare: after an outage that was longer than the usual look back, from the last run on that got to an
+/// end, so that nothing falls between the two.
+fn since(slot: &Slot, last_finished: Option<Timestamp>) -> Timestamp {
+    let usual = slot.began - LOOK_BACK;
+    last_finished.map_or(usual, |last| usual.min(last - OVERLAP))
+}
+
 /// Begins what is due, until the shutdown. Whatever goes wrong is tried again at the next look.
 pub(crate) async fn keep(app: Arc<App>, shutdown: Shutdown) {
     let interval = app.config.reconcile_interval;
@@ -64,9 +71,11 @@ pub(crate) async fn keep(app: Arc<App>, shutdown: Shutdown) {
 
 async fn look(app: &App, interval: Duration) -> sqlx::Result<()> {
     let now = app.clock.now();
-    if let Some(slot) = slot(now, interval) {
+    if let Some(slot) = slot(now, interval)
+        && !repo::exists(&app.pool, &slot.run_id).await?
+    {
+        let since = since(&slot, repo::last_finished(&app.pool, SCHEDULE).await?);
         let mut connection = app.pool.acquire().await?;
-        let since = slot.began - LOOK_BACK;
         let new = repo::insert(&mut connection, &slot.run_id, since, SCHEDULE, now).await?;
         drop(connection);
         if new && let Some(run) = repo::find(&app.pool, &slot.run_id).await? {
@@ -75,7 +84,7 @@ async fn look(app: &App, interval: Duration) -> sqlx::Result<()> {
             drop(publish(app, &run).await);
         }
     }
-    for run in repo::unanswered(&app.pool, now - GRACE, now - REPEATABLE, now - OLDEST).await? {
+    for run in repo::take_unanswered(&app.pool, now, now - GRACE, now - REPEATABLE, now - OLDEST).await? {
         tracing::debug!(run_id = run.run_id, "asking again for {}, whose parts are missing", run.run_id);
         if publish(app, &run).await.is_err() {
             break;
@@ -90,6 +99,21 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_outage_is_caught_up() {
+        let slot = slot(at("2026-11-23T10:00:00Z"), Duration::from_secs(3600)).unwrap();
+        let usual = at("2026-11-21T10:00:00Z");
+        for (last, want) in [
+            (None, usual),
+            (Some(at("2026-11-23T09:00:05Z")), usual),
+            (Some(at("2026-11-21T11:00:00Z")), usual),
+            (Some(at("2026-11-21T10:30:00Z")), at("2026-11-21T09:30:00Z")),
+            (Some(at("2026-11-18T07:00:00Z")), at("2026-11-18T06:00:00Z")),
+        ] {
+            assert_eq!(since(&slot, last), want, "{last:?}");
+        }
     }
 
     #[test]

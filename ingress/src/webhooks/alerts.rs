@@ -1,6 +1,8 @@
 //! `POST /webhooks/litellm/alerts/<token>`: LiteLLM's own alerting. It can't sign and can't send a header, so the secret
 //! is in the path; and whatever is not a quick 200 it sends again on every refused request.
 
+use std::sync::Arc;
+
 use common::config::Secret;
 use common::contract::Payload;
 use common::ids::{EventId, OrganizationId};
@@ -35,7 +37,7 @@ impl AlertTokens {
 }
 
 /// Answers the alert and counts it.
-pub(crate) async fn post(app: &App, mut request: Request, token: &str) -> Answer {
+pub(crate) async fn post(app: &Arc<App>, mut request: Request, token: &str) -> Answer {
     if !app.alert_tokens.has(token) {
         app.metrics.webhooks.with_label_values(&[SOURCE, "wrong_token"]).inc();
         return Problem::no_route().into();
@@ -53,7 +55,7 @@ pub(crate) async fn post(app: &App, mut request: Request, token: &str) -> Answer
     answer
 }
 
-async fn handle(app: &App, request: &mut Request) -> Result<(Answer, &'static str), Problem> {
+async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'static str), Problem> {
     let body = request.bytes().await?;
     app.limit.check(request.peer).map_err(Problem::too_many)?;
     // The content-type is not asked for: what LiteLLM sends is taken as it is.
@@ -80,7 +82,11 @@ async fn handle(app: &App, request: &mut Request) -> Result<(Answer, &'static st
                 publish(app, request, id.clone(), organization.clone(), event).await?;
                 if let Some(organization) = organization {
                     let asked = EventId::following("evaluate", &id);
-                    evaluate::request(app, asked, &organization, evaluate::HINT, SOURCE).await;
+                    // The sender waits for the 200, not for this; the sweep is the net under it.
+                    let app = app.clone();
+                    tokio::spawn(async move {
+                        evaluate::request(&app, asked, &organization, evaluate::HINT, SOURCE).await;
+                    });
                 }
                 Ok((received(&id, "hint", None), "hint"))
             }
@@ -111,7 +117,8 @@ async fn publish<T: Payload>(
     organization: Option<OrganizationId>,
     event: T,
 ) -> Result<(), Problem> {
-    app.start_chain(request, id, organization, event, Wait::NEVER).await.map(drop)
+    app.start_chain(request, id, organization, event, Wait::NEVER).await?;
+    Ok(())
 }
 
 fn received(id: &EventId, action: &str, reason: Option<&str>) -> Answer {

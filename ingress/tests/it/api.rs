@@ -164,6 +164,35 @@ async fn a_card_is_saved_and_parallel_calls_make_one_customer() {
     assert_eq!((got.status, &got.body["code"]), (503, &json!("stripe_unavailable")), "{got:?}");
 }
 
+/// Webhooks need the connections that there are.
+#[tokio::test]
+async fn a_slow_stripe_holds_no_connection_to_the_database() {
+    let world = World::new(&[("DATABASE_POOL", "3")]).await;
+    let names: Vec<String> = (0..6).map(|number| format!("org-{number}")).collect();
+    for name in &names {
+        world.organization(name, json!({})).await;
+    }
+    order_faults(&world, r#"["slow:3000","slow:3000","slow:3000","slow:3000","slow:3000","slow:3000"]"#).await;
+    let card = json!({ "payment_method_id": "pm_card_visa", "set_as_default": true });
+    let saving = join_all(names.iter().map(|name| {
+        let (path, card) = (format!("/api/organizations/{name}/payment-method"), &card);
+        let world = &world;
+        async move { world.post(&path, card).await }
+    }));
+    let reading = async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let begun = std::time::Instant::now();
+        let read = world.get("/api/organizations/org-0/balance").await;
+        (read.status, begun.elapsed())
+    };
+    let (saved, (status, took)) = tokio::join!(saving, reading);
+    assert_eq!(status, 200);
+    assert!(took < std::time::Duration::from_millis(1_500), "{took:?}");
+    for got in saved {
+        assert_eq!(got.status, 200, "{got:?}");
+    }
+}
+
 async fn reqwest_json(world: &World, url: &str) -> Value {
     let text = world.http.get(url).bearer_auth("sk_test_1").send().await.unwrap().text().await.unwrap();
     serde_json::from_str(&text).unwrap()
@@ -194,7 +223,7 @@ async fn histories_have_the_newest_first_in_pages() {
         let cursor = first["next_cursor"].as_str().unwrap().replace(':', "%3A");
         let second = world.get(&format!("/api/organizations/acme/{list}?limit=2&before={cursor}")).await.body;
         assert_eq!((&second["items"][0][key], &second["next_cursor"]), (&json!("evt:1"), &Value::Null), "{second}");
-        for bad in ["x", "1_x_%00", "99999999999999999999_x"] {
+        for bad in ["x", "1_x_%00", "99999999999999999999_x", "-300000000000000000_x", "-8000000000000000000_x"] {
             let got = world.get(&format!("/api/organizations/acme/{list}?before={bad}")).await;
             assert!(got.status == 400 || list == "webhook-events", "{bad}: {got:?}");
             assert!(got.status < 500, "{bad}: {got:?}");

@@ -136,6 +136,36 @@ async fn what_was_cut_short_is_finished_by_the_same_call() {
     }
 }
 
+/// As when a replica of the stream did not know the letter yet.
+#[tokio::test]
+async fn a_letter_that_was_left_behind_is_taken_away() {
+    let world = World::new(&[]).await;
+    let letters = DeadLetters::new(world.broker.clone());
+    for (action, left) in [("redriven", "redrive"), ("discarded", "discard"), ("redriven", "discard")] {
+        let sequence = park(&world, "ledger", "recharges.charged.acme", b"{}").await;
+        let letter = letters.get(sequence).await.unwrap().unwrap();
+        let parked_at = |micros: i64| letter.parked_at + chrono::TimeDelta::microseconds(micros);
+        // One of an earlier stream that counted the same has nothing to do with it.
+        for (at, action) in [(parked_at(0), action), (parked_at(-1), "discarded")] {
+            sqlx::query(
+                "INSERT INTO dead_letter_actions (sequence, parked_at, action, service, subject, reason, error, headers, body,
+                        c_organization_id, actor, at, done_at)
+                 VALUES ($1, $2, $3, 'ledger', 'recharges.charged.acme', 'malformed', 'e', '{}', '{}', 'acme', 'ann', now(), now())",
+            )
+            .bind(i64::try_from(sequence).unwrap())
+            .bind(at)
+            .bind(action)
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        }
+        let got = act(&world, sequence, left, json!({ "reason": "x" })).await;
+        assert_eq!((got.status, &got.body["code"]), (409, &json!(format!("already_{action}"))), "{got:?}");
+        assert_eq!(letters.get(sequence).await.unwrap(), None, "{action} {left}");
+    }
+    assert_eq!(world.count("REQUESTS", "requests.redrive.>").await, 0);
+}
+
 #[tokio::test]
 async fn a_letter_is_discarded_and_a_foreign_one_can_be() {
     let world = World::new(&[]).await;

@@ -43,6 +43,8 @@ async fn a_change_of_policy_or_card_and_a_hint() {
         let post = world.http.post(world.url("/webhooks/litellm/alerts/alert-token-one")).body(hint.clone());
         assert_eq!(world.send(post).await.body["action"], "hint");
     }
+    // After the answer.
+    until("the look", || async { world.count("REQUESTS", "requests.evaluate.>").await == 4 }).await;
     asked(&world, 4, "hint").await;
 
     world.nats.down();

@@ -280,12 +280,24 @@ async fn reloads_within_a_moment_ask_once() {
         assert_eq!(till.get("/done").await.status, 200);
     }
     assert!((1..=2).contains(&till.rechecks().await));
-    let limited = Till::open(&[("WEBHOOK_RATE_PER_SECOND", "1"), ("WEBHOOK_RATE_BURST", "3")]).await;
+    let limits = [
+        ("PAY_RATE_PER_SECOND", "1"),
+        ("PAY_RATE_BURST", "3"),
+        ("WEBHOOK_RATE_PER_SECOND", "1"),
+        ("WEBHOOK_RATE_BURST", "1"),
+    ];
+    let limited = Till::open(&limits).await;
+    // Whoever has no link uses up nothing, and nobody's pages use up the webhooks' allowance.
+    for _ in 0..10 {
+        assert_eq!(limited.page(limited.world.http.get(limited.world.url("/pay/x"))).await.status, 404);
+    }
     for _ in 0..3 {
         assert_eq!(limited.get("/done").await.status, 200);
     }
     let page = limited.get("/done").await;
     assert_eq!((page.status, page.header("retry-after")), (429, "5"));
+    let hook = || limited.world.send(limited.world.hook(&crate::world::exceeded("acme").to_string()));
+    assert_eq!((hook().await.status, hook().await.status), (202, 429));
 }
 
 #[tokio::test]
@@ -294,7 +306,7 @@ async fn a_link_that_is_over_or_none_says_so() {
     till.set("confirm_by = now() - interval '1 second'").await;
     for page in [till.get("").await, till.post("").await] {
         assert!(
-            page.status == 410 && page.html.contains("has expired") && page.html.contains("Nothing was charged"),
+            page.status == 410 && page.html.contains("has expired") && !page.html.contains("harged"),
             "{}",
             page.html
         );
@@ -324,15 +336,62 @@ async fn a_link_that_is_over_or_none_says_so() {
 }
 
 #[tokio::test]
+async fn with_another_card_the_link_is_over() {
+    let till = Till::open(&[]).await;
+    let card = json!({ "payment_method_id": "pm_card_visa", "set_as_default": true });
+    assert_eq!(till.world.post("/api/organizations/acme/payment-method", &card).await.status, 200);
+    let before = till.calls().await;
+    for page in [till.get("").await, till.post("").await] {
+        assert!(page.status == 410 && page.html.contains("Another card was saved"), "{} {}", page.status, page.html);
+    }
+    assert_eq!(till.calls().await, before);
+    // The customer may have been at the bank before: Stripe is asked, and the page shows what came of it.
+    let done = till.get("/done").await;
+    assert!(done.status == 200 && done.html.contains("Another card was saved"), "{}", done.html);
+    assert_eq!(till.rechecks().await, 1);
+    till.set("status = 'settled', new_quota = 600").await;
+    assert!(till.get("/done").await.html.contains("Payment complete"));
+}
+
+#[tokio::test]
+async fn when_nobody_knows_whether_it_is_confirmed_stripe_is_read_again() {
+    for fault in ["drop_after", "500_after", "drop_before", "429"] {
+        let till = Till::open(&[]).await;
+        till.world.sim("faults", &json!([fault])).await;
+        let page = till.press().await;
+        let location = format!("{}/done", till.path);
+        assert!(page.status == 303 && page.header("location").ends_with(&location), "{fault} {}", page.status);
+        assert!(!page.html.contains("harged"), "{fault}: {}", page.html);
+        assert_eq!(till.rechecks().await, 1, "{fault}");
+        let done = till.get("/done").await;
+        assert!(done.html.contains("Waiting for your bank") && !done.html.contains("is charged"), "{}", done.html);
+        // The same way on to the bank as ever.
+        let again = till.press().await;
+        assert!(again.status == 303 && again.header("location").contains("/authenticate"), "{fault} {}", again.html);
+        till.at_the_bank(again.header("location"), "succeeded").await;
+        assert_eq!(till.sim_get("/_sim/books").await["captured"]["usd"], 10_330, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn pages_lead_to_where_the_public_url_is() {
+    let till = Till::open(&[("PUBLIC_URL", "https://example.com/bill/")]).await;
+    let page = till.get("").await;
+    assert!(page.html.contains(&format!("<form method=\"post\" action=\"/bill{}\"", till.path)), "{}", page.html);
+    let done = till.get("/done").await;
+    assert!(done.html.contains(&format!("href=\"/bill{}/done\"", till.path)), "{}", done.html);
+}
+
+#[tokio::test]
 async fn with_stripe_or_the_database_away_nothing_is_changed() {
     let till = Till::open(&[]).await;
     till.world.sim("faults", &json!(["down:2"])).await;
     let page = till.post("").await;
-    assert!(page.status == 503 && page.html.contains("nothing was charged"), "{} {}", page.status, page.html);
-    assert_eq!(page.header("retry-after"), "5");
+    assert!(page.status == 303 && page.header("location").ends_with("/done"), "{} {}", page.status, page.html);
     till.world.database_down().await;
     let page = till.get("").await;
-    assert_eq!(page.status, 503, "{}", page.html);
+    assert!(page.status == 503 && !page.html.contains("harged"), "{}", page.html);
+    assert_eq!(page.header("retry-after"), "5");
     let down = || async { till.post("").await.status == 503 && till.get("/done").await.status == 503 };
     until("every page to say so", down).await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;

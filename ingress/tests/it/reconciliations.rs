@@ -128,9 +128,63 @@ async fn a_run_that_was_written_down_and_never_published_is_published() {
     until("both", || async { world.count("REQUESTS", SUBJECT).await == 2 }).await;
     let asked = world.newest::<ReconcileRequestedV1>(SUBJECT).await;
     assert_eq!((asked.data.run_id.as_str(), asked.data.requested_by.as_str()), ("lost", "ann"));
-    // Asked again at each look, and dropped by the broker each time.
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    // Not asked for again before a minute is over, and then by one replica.
+    let other = world.another().await;
+    let published = || async {
+        sqlx::query_scalar::<_, chrono::DateTime<chrono::Utc>>(
+            "SELECT published_at FROM reconciliation_runs WHERE published_at IS NOT NULL ORDER BY run_id",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap()
+    };
+    let first = published().await;
+    assert_eq!(first.len(), 2);
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert_eq!(published().await, first);
+    sqlx::query("UPDATE reconciliation_runs SET published_at = published_at - interval '2 minutes'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    until("both again", || async { published().await.iter().zip(&first).all(|(again, first)| again > first) }).await;
+    let mut times = 0.0;
+    for url in [world.url("/metrics"), format!("{other}/metrics")] {
+        let metrics = world.http.get(url).send().await.unwrap().text().await.unwrap();
+        let lines = metrics.lines().filter(|line| line.contains("reconcile") && line.contains("published"));
+        times += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+    }
+    assert!((times - 4.0).abs() < 0.1, "published {times} times");
     assert_eq!(world.count("REQUESTS", SUBJECT).await, 2);
+    // What a day did not bring is given up.
+    for (run, given_up) in [("old", true), ("lost", false), ("done", false)] {
+        let shown = world.get(&format!("/api/reconciliations/{run}")).await.body;
+        assert_eq!((&shown["given_up"], &shown["finished"]), (&json!(given_up), &json!(run == "done")), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_long_outage_everything_since_is_compared() {
+    let world = World::new(&[("RECONCILE_INTERVAL", "2s")]).await;
+    for (run, by, days) in [("before", "schedule", 5), ("by-hand", "ann", 1)] {
+        sqlx::query(
+            "INSERT INTO reconciliation_runs (run_id, since, requested_by, requested_at)
+             VALUES ($1, now() - make_interval(days => $3 + 2), $2, now() - make_interval(days => $3))",
+        )
+        .bind(run)
+        .bind(by)
+        .bind(days)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+        finish(&world, run, "charges").await;
+    }
+    until("a run", || async { world.count("REQUESTS", SUBJECT).await > 0 }).await;
+    until("a run that goes back so far", || async {
+        let asked = world.newest::<ReconcileRequestedV1>(SUBJECT).await;
+        let back = asked.time - asked.data.since;
+        back > chrono::TimeDelta::hours(5 * 24) && back < chrono::TimeDelta::hours(5 * 24 + 2)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -141,10 +195,12 @@ async fn without_a_broker_a_run_is_begun_when_it_is_back() {
     let got = world.send(world.http.post(world.url("/api/reconciliations"))).await;
     assert_eq!(got.status, 202, "{got:?}");
     // As if a minute had gone by.
-    sqlx::query("UPDATE reconciliation_runs SET requested_at = requested_at - interval '2 minutes'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE reconciliation_runs SET requested_at = requested_at - interval '2 minutes', published_at = NULL",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
     world.nats.up();
     until("ingress to be back", || async { world.get("/health/ready").await.status == 200 }).await;
     until("the request", || async { world.count("REQUESTS", SUBJECT).await == 1 }).await;

@@ -62,6 +62,20 @@ impl Nats {
         self.process = Some(command.unwrap());
     }
 
+    /// Stops the process in its tracks: what is sent to it arrives when it goes on, and until then nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+    }
+
     pub(crate) fn down(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();

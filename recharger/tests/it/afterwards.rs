@@ -1,5 +1,4 @@
 //! What comes after an undo, or in its way: refunds that are sent back, refunds of somebody else's, disputes that are lost.
-#![expect(clippy::unwrap_used, reason = "constants of the tests; a wrong one shows at once")]
 
 use common::contract::{
     DisputeStage, Event, QuotaFailedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1, RefundCause,
