@@ -3,7 +3,9 @@
 mod disputes;
 mod facts;
 mod outcome;
+mod owed;
 mod recheck;
+mod refund_requests;
 mod refunds;
 mod requests;
 mod stripe_event;

@@ -1,161 +1,20 @@
-//! Refunds: asked for by a person or by an undo, driven until Stripe has made them, and what Stripe says of them later.
+//! Refunds: driven until Stripe has made them, and what Stripe says of them later.
 
 use common::clients::stripe::RefundSeen;
 use common::clock::Timestamp;
-use common::contract::{Event, Outgoing, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason, TriggerKind};
+use common::contract::{Outgoing, RefundCause};
 use common::failure::Failure;
-use common::ids::{OrganizationId, RechargeId};
 use common::money::Money;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
 use super::Recharger;
-use crate::config::OnSyncFailure;
 use crate::record::{self, Record};
 use crate::refunds::drive::{Heard, ask};
-use crate::refunds::{Refund, Wish, quota_of, repo as refund_rows, share};
-use crate::repo::{self, LoggedDecision, TriggerLog};
-use crate::saga::{Fact, RefundCommand, RefundFact, RefundStatus, State, advance, advance_refund};
-
-/// What became of a request.
-enum Opened {
-    /// This refund, from this or an earlier delivery.
-    Refund(Box<Refund>),
-    /// None, and why.
-    Skipped(Box<Outgoing>),
-}
+use crate::refunds::{Refund, Wish, quota_of, repo as refund_rows};
+use crate::repo;
+use crate::saga::{Fact, RefundCommand, RefundFact, RefundStatus, advance, advance_refund};
 
 impl Recharger {
-    /// A person wants money given back.
-    pub(super) async fn refund_requested(&self, event: Event<RefundRequestedV1>) -> Result<Vec<Outgoing>, Failure> {
-        let refund = match self.open_requested(&event).await? {
-            Opened::Skipped(skipped) => return Ok(vec![*skipped]),
-            Opened::Refund(refund) => *refund,
-        };
-        if refund.status == RefundStatus::Succeeded {
-            let mut connection = self.pool.acquire().await?;
-            let record = self.record_of(&mut connection, &refund).await?;
-            return Ok(vec![refund.refunded(&record)?]);
-        }
-        // From here on the database knows of it, and the patrol carries on where this try does not come to an end.
-        let now = self.clock.now();
-        let taken = refund_rows::take(&self.pool, &refund.refund_key, now, now + self.lease()).await?;
-        let Some(taken) = taken else { return Ok(Vec::new()) };
-        match self.drive_refund(&taken).await {
-            Ok(said) => Ok(said),
-            Err(Failure::Retry { reason, .. }) => {
-                tracing::warn!(recharge_id = %refund.recharge_id, "the refund goes on in the background: {reason:#}");
-                Ok(Vec::new())
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    async fn open_requested(&self, event: &Event<RefundRequestedV1>) -> Result<Opened, Failure> {
-        let organization = event.organization()?;
-        let data = &event.data;
-        let key = format!("request:{}", event.id);
-        let mut tx = self.pool.begin().await?;
-        repo::lock(&mut tx, organization).await?;
-        if let Some(refund) = refund_rows::find(&mut tx, &key).await? {
-            return Ok(Opened::Refund(Box::new(refund)));
-        }
-        let now = self.clock.now();
-        let record = record::repo::record(&mut tx, data.recharge_id).await?;
-        let record = record.filter(|record| record.organization == *organization).ok_or_else(|| {
-            Failure::malformed(anyhow::anyhow!("{organization} has no recharge {}", data.recharge_id))
-        })?;
-        let (amount_left, total_left) = refund_rows::free(&mut tx, &record).await?;
-        let wanted = data.amount.unwrap_or(amount_left);
-        let step = record.amount.currency.step();
-        if wanted.currency != record.amount.currency || wanted.minor < 0 || wanted.minor % step != 0 {
-            return Err(Failure::malformed(anyhow::anyhow!("{wanted} can't be refunded of {}", record.amount)));
-        }
-        let total = share(&record, wanted, (amount_left, total_left));
-        if self.is_held(&record, now) && wanted == amount_left {
-            return self.undo_held(tx, event, record, now).await;
-        }
-        let refusal = if record.state.in_flight() {
-            let state = record.state.as_str();
-            Some((SkipReason::InFlight, format!("recharge {} is {state}; it ends by itself", record.recharge_id)))
-        } else if record.state != State::Settled || total_left.minor == 0 || total.minor == 0 {
-            let detail = format!("nothing is left to refund: {} of {} went back", record.refunded_total, record.total);
-            Some((SkipReason::AlreadyRefunded, detail))
-        } else if wanted.minor > amount_left.minor {
-            let detail = format!("{wanted} is more than the {amount_left} that are left of {}", record.amount);
-            Some((SkipReason::AlreadyRefunded, detail))
-        } else {
-            None
-        };
-        let log = TriggerLog {
-            event_id: &event.id,
-            source: "api",
-            event_type: "refund_requested",
-            organization: Some(organization),
-            team: None,
-            correlation: &event.correlationid,
-            payload: &serde_json::to_value(data).map_err(Failure::malformed)?,
-            occurred_at: Some(event.time),
-            received_at: event.time,
-        };
-        let mut decision = LoggedDecision {
-            decision: "refund".to_owned(),
-            reason: None,
-            detail: None,
-            recharge_id: Some(record.recharge_id),
-            organization: Some(organization.clone()),
-            decided_at: now,
-        };
-        if let Some((reason, detail)) = refusal {
-            decision.decision = "skipped".to_owned();
-            decision.reason = Some(reason.as_str().to_owned());
-            decision.detail = Some(detail);
-            repo::log_decision(&mut tx, &log, &decision).await?;
-            // Whoever decided first is repeated, to the byte.
-            let decision = repo::logged_decision(&mut tx, &event.id).await?.unwrap_or(decision);
-            tx.commit().await?;
-            return Ok(Opened::Skipped(Box::new(skipped(event, &decision)?)));
-        }
-        let wish = Wish {
-            refund_key: key,
-            cause: RefundCause::Requested,
-            reason: data.reason.clone(),
-            requested_by: Some(data.requested_by.clone()),
-            correlation_id: event.correlationid.clone(),
-        };
-        let refund = Refund::open(&record, wish, (wanted, total), now);
-        refund_rows::open(&mut tx, &refund, now).await?;
-        decision.detail = Some(format!("{wanted} of the quota, {total} of the charge"));
-        repo::log_decision(&mut tx, &log, &decision).await?;
-        tx.commit().await?;
-        tracing::info!(recharge_id = %record.recharge_id, c_organization_id = %organization, event_id = %event.id,
-            requested_by = data.requested_by, "a refund of {total} of recharge {} was asked for", record.recharge_id);
-        Ok(Opened::Refund(Box::new(refund)))
-    }
-
-    /// A recharge that an operator wants held until a person decides: one does now.
-    fn is_held(&self, record: &Record, now: Timestamp) -> bool {
-        self.rules.on_sync_failure == OnSyncFailure::Hold
-            && record.state == State::Credited
-            && record.times.sync_by.is_none_or(|until| until <= now)
-    }
-
-    async fn undo_held(
-        &self,
-        mut tx: Transaction<'_, Postgres>,
-        event: &Event<RefundRequestedV1>,
-        record: Record,
-        now: Timestamp,
-    ) -> Result<Opened, Failure> {
-        let (id, by) = (record.recharge_id, &event.data.requested_by);
-        tracing::info!(recharge_id = %id, c_organization_id = %record.organization, event_id = %event.id,
-            requested_by = by, "{by} decided that recharge {id}, which was held, is undone");
-        self.sync_failed(&mut tx, record, format!("{} (decided by {by})", event.data.reason), now).await?;
-        let undo = refund_rows::find(&mut tx, &format!("undo:{id}")).await?;
-        tx.commit().await?;
-        let undo = undo.ok_or_else(|| Failure::retry(anyhow::anyhow!("recharge {id} has nothing to give back")))?;
-        Ok(Opened::Refund(Box::new(undo)))
-    }
-
     /// One look at a refund that was taken by this replica: asks Stripe, or says again what was not said.
     pub(crate) async fn drive_refund(&self, refund: &Refund) -> Result<Vec<Outgoing>, Failure> {
         let mut connection = self.pool.acquire().await?;
@@ -199,79 +58,6 @@ impl Recharger {
         let mut connection = self.pool.acquire().await?;
         let now = refund_rows::find(&mut connection, &refund.refund_key).await?;
         Ok(now.is_some_and(|now| now.status.is_open()))
-    }
-
-    /// A refund that is still to be made is not for more than is left.
-    pub(super) async fn shrink(&self, key: &str, organization: &OrganizationId) -> Result<(), Failure> {
-        let mut tx = self.pool.begin().await?;
-        repo::lock(&mut tx, organization).await?;
-        let Some(mut refund) = refund_rows::find(&mut tx, key).await? else { return Ok(()) };
-        let mut record = self.record_of(&mut tx, &refund).await?;
-        let (amount, total) = record.left();
-        if refund.status != RefundStatus::Requested || refund.total.minor <= total.minor {
-            return Ok(());
-        }
-        if total.minor == 0 {
-            refund.status = advance_refund(refund.status, RefundFact::Moot).0;
-            refund.next_at = None;
-        } else {
-            (refund.amount, refund.total) = (amount, total);
-        }
-        let now = self.clock.now();
-        refund_rows::save(&mut tx, &refund, now).await?;
-        self.owe(&mut tx, &mut record, now).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// A recharge whose money is going back although no refund is open.
-    pub(crate) async fn take_up(&self, id: RechargeId) -> Result<(), Failure> {
-        let mut connection = self.pool.acquire().await?;
-        let Some(seen) = record::repo::record(&mut connection, id).await? else { return Ok(()) };
-        drop(connection);
-        let mut tx = self.pool.begin().await?;
-        repo::lock(&mut tx, &seen.organization).await?;
-        let Some(mut record) = record::repo::record(&mut tx, id).await? else { return Ok(()) };
-        self.owe(&mut tx, &mut record, self.clock.now()).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// What is going back and not promised to a refund that is open gets one; what is back is refunded.
-    async fn owe(&self, tx: &mut PgConnection, record: &mut Record, now: Timestamp) -> Result<(), Failure> {
-        if !record.state.is_giving_back() {
-            return Ok(());
-        }
-        if record.left().1.minor == 0 {
-            record.state = advance(record.state, Fact::MoneyBack).0;
-            record.ended_at = Some(now);
-            record.next_at = None;
-            record::repo::save(tx, record, now).await?;
-            return Ok(());
-        }
-        let free = refund_rows::free(tx, record).await?;
-        if free.1.minor == 0 {
-            return Ok(());
-        }
-        let (cause, reason) = record.undo.clone().unwrap_or_else(|| {
-            (RefundCause::CreditOverdue, "a refund of it was sent back, and it is not credited".to_owned())
-        });
-        let before = refund_rows::undos(tx, record.recharge_id).await?;
-        let base = format!("undo:{}", record.recharge_id);
-        let wish = Wish {
-            refund_key: if before == 0 { base } else { format!("{base}~{}", before + 1) },
-            cause,
-            reason,
-            requested_by: None,
-            correlation_id: record.correlation_id.clone(),
-        };
-        let mut refund = Refund::open(record, wish, free, now);
-        refund.next_at = Some(self.rules.deadlines.refund_again(1, now));
-        refund_rows::open(tx, &refund, now).await?;
-        tracing::warn!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
-            correlation_id = %record.correlation_id, refund_key = refund.refund_key,
-            "{} of recharge {} is still owed: another refund is opened", free.1, record.recharge_id);
-        Ok(())
     }
 
     /// What Stripe has of a recharge's refunds, ours and others'.
@@ -328,51 +114,6 @@ impl Recharger {
         Ok(refund.refund_key)
     }
 
-    /// The payment failed after it had succeeded: the bank took everything that was left.
-    pub(super) async fn payment_failed(&self, record: &Record, why: &str) -> Result<Vec<Outgoing>, Failure> {
-        let intent = record.payment_intent_id.clone().unwrap_or_default();
-        let key = format!("failed:{intent}");
-        let mut tx = self.pool.begin().await?;
-        repo::lock(&mut tx, &record.organization).await?;
-        let now = self.clock.now();
-        let stored = record::repo::record(&mut tx, record.recharge_id).await?;
-        let Some(stored) = stored else { return Ok(Vec::new()) };
-        if refund_rows::find(&mut tx, &key).await?.is_none() {
-            let (amount, total) = stored.left();
-            if total.minor == 0 {
-                return Ok(Vec::new());
-            }
-            let wish = Wish {
-                refund_key: key.clone(),
-                cause: RefundCause::PaymentFailed,
-                reason: format!("the payment failed after it had succeeded: {why}"),
-                requested_by: None,
-                correlation_id: stored.correlation_id.clone(),
-            };
-            let mut refund = Refund::open(&stored, wish, (amount, total), now);
-            refund.stripe_refund_id = Some(key.clone());
-            refund.next_at = None;
-            refund_rows::open(&mut tx, &refund, now).await?;
-            let cause = repo::PausedFor::Card(&stored.payment_method_id);
-            repo::pause(&mut tx, &stored.organization, &refund.reason, cause, now).await?;
-            tracing::error!(recharge_id = %stored.recharge_id, c_organization_id = %stored.organization,
-                payment_intent_id = intent, "payment intent {intent} of {total} failed after it had succeeded: {why}");
-        }
-        let said = self.move_refund(&mut tx, &key, RefundFact::Done, None, Some(self.until_said())).await?;
-        tx.commit().await?;
-        Ok(said)
-    }
-
-    /// What was said when the payment failed after it had succeeded, if it did.
-    pub(super) async fn payment_failed_before(&self, record: &Record) -> Result<Vec<Outgoing>, Failure> {
-        let mut connection = self.pool.acquire().await?;
-        let rows = refund_rows::of_recharge(&mut connection, record.recharge_id).await?;
-        rows.iter()
-            .filter(|row| row.cause == RefundCause::PaymentFailed && row.was_refunded)
-            .map(|row| row.refunded(record))
-            .collect()
-    }
-
     /// Moves a refund by what Stripe made certain, and the recharge with it.
     pub(super) async fn heard(
         &self,
@@ -388,7 +129,7 @@ impl Recharger {
         Ok(said)
     }
 
-    async fn move_refund(
+    pub(super) async fn move_refund(
         &self,
         tx: &mut PgConnection,
         key: &str,
@@ -487,7 +228,7 @@ impl Recharger {
             refund.total, refund.recharge_id, refund.last_error.as_deref().unwrap_or("no reason was given"));
     }
 
-    async fn record_of(&self, db: &mut PgConnection, refund: &Refund) -> Result<Record, Failure> {
+    pub(super) async fn record_of(&self, db: &mut PgConnection, refund: &Refund) -> Result<Record, Failure> {
         let record = record::repo::record(db, refund.recharge_id).await?;
         record.ok_or_else(|| Failure::retry(anyhow::anyhow!("recharge {} is not there", refund.recharge_id)))
     }
@@ -500,16 +241,4 @@ fn count(record: &mut Record, refund: &Refund, sign: i64) {
     };
     record.refunded_amount = sum(record.refunded_amount, refund.amount, record.amount);
     record.refunded_total = sum(record.refunded_total, refund.total, record.total);
-}
-
-fn skipped(event: &Event<RefundRequestedV1>, decision: &LoggedDecision) -> Result<Outgoing, Failure> {
-    let word = decision.reason.clone().unwrap_or_default();
-    let data = RechargeSkippedV1 {
-        trigger_event_id: event.id.clone(),
-        triggered_by: TriggerKind::Manual,
-        reason: serde_json::from_value(word.into()).map_err(Failure::malformed)?,
-        detail: decision.detail.clone().unwrap_or_default(),
-        recharge_id: decision.recharge_id,
-    };
-    Event::following(&event.id, event.organization()?, decision.decided_at, &event.correlationid, data).outgoing()
 }

@@ -97,7 +97,7 @@ impl Recharger {
         now: Timestamp,
     ) -> Result<(), Failure> {
         let wish = Wish {
-            refund_key: format!("undo:{}", record.recharge_id),
+            refund_key: refunds::undo_key(record.recharge_id),
             cause,
             reason: reason.clone(),
             requested_by: None,

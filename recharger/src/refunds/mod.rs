@@ -193,6 +193,12 @@ impl Refund {
     }
 }
 
+/// The key of the refund that undoes a recharge; what replaces it has `~2` and so on after it.
+#[must_use]
+pub fn undo_key(recharge: RechargeId) -> String {
+    format!("undo:{recharge}")
+}
+
 /// What the customer gets back for a part of the quota, with its part of the fee; everything for the whole. Both may have
 /// been given back in part before.
 #[must_use]

@@ -162,9 +162,7 @@ async fn a_person_decides_about_a_recharge_that_is_held() -> anyhow::Result<()> 
         reason: "the KMS is gone for good".to_owned(),
         requested_by: "operator".to_owned(),
     };
-    let event =
-        Event::first(EventId::parse("evt_wish")?, Some(crate::world::organization()), scene.now(), wish).outgoing()?;
-    let refunded: RechargeRefundedV1 = decode(&scene.recharger.handle(&delivery(&event, 1)).await?);
+    let refunded: RechargeRefundedV1 = decode(&scene.hear(wish).await?);
     assert_eq!((refunded.cause, refunded.was_credited), (Some(RefundCause::SyncFailed), true));
     assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
     assert_eq!(scene.world.held().await?, 0);
