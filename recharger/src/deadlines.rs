@@ -16,8 +16,12 @@ const WAITING_LONGEST: Duration = Duration::from_secs(600);
 /// The pause between two looks at a recharge that is overdue all the same: an operator wants it held, or the last look
 /// did not come to its end.
 const HELD: Duration = Duration::from_secs(60);
-/// The longest pause between two tries of a refund.
-const REFUND_LONGEST: Duration = Duration::from_secs(3600);
+/// The longest pause between two tries of a refund that is refused, in first pauses: an hour of minutes.
+const REFUSED_LONGEST: u32 = 60;
+/// The longest pause between two looks at a refund of which nobody knows, in first pauses.
+const UNKNOWN_LONGEST: u32 = 10;
+/// The longest first look at such a refund.
+const UNKNOWN_FIRST: Duration = Duration::from_secs(5);
 
 /// How long each step may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub struct Deadlines {
     pub sync: Duration,
     /// `CONFIRM_DEADLINE`: how long the customer may confirm at the bank.
     pub confirm: Duration,
-    /// `REFUND_RETRY`: the first pause after a refund that was refused; it doubles up to an hour.
+    /// `REFUND_RETRY`: the first pause after a refund that was refused; it doubles up to sixty times that.
     pub refund_retry: Duration,
 }
 
@@ -79,13 +83,13 @@ impl Deadlines {
     /// When a refund that was refused so often is tried again.
     #[must_use]
     pub fn refund_again(&self, refusals: u32, now: Timestamp) -> Timestamp {
-        after(now, growing(self.refund_retry, refusals.saturating_sub(1), REFUND_LONGEST))
+        after(now, growing(self.refund_retry, refusals.saturating_sub(1), self.refund_retry * REFUSED_LONGEST))
     }
 
     /// When a refund of whose fate nobody knows, or that is pending, is looked at again.
     #[must_use]
     pub fn refund_look(&self, tries: u32, now: Timestamp) -> Timestamp {
-        after(now, growing(self.refund_retry.min(Duration::from_secs(5)), tries, REFUND_LONGEST))
+        after(now, growing(self.refund_retry.min(UNKNOWN_FIRST), tries, self.refund_retry * UNKNOWN_LONGEST))
     }
 }
 
