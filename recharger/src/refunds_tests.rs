@@ -59,3 +59,13 @@ fn the_key_changes_after_a_definite_refusal_only() {
     assert_eq!(second.refund_key, "undo:1~2");
     assert_eq!(second.replacement(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH).refund_key, "undo:1~3");
 }
+
+#[test]
+fn parts_are_what_a_three_decimal_currency_can_move() {
+    let kwd: Currency = "kwd".parse().unwrap();
+    let money = |minor| Money::new(minor, kwd);
+    let record = Record::for_tests(money(10_000), money(10_300), State::Settled);
+    let left = (money(10_000), money(10_300));
+    assert_eq!(share(&record, money(3_330), left), money(3_420));
+    assert_eq!(quota_of(&record, money(3_430), left), money(3_330));
+}

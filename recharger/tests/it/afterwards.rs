@@ -1,8 +1,8 @@
 //! What comes after an undo, or in its way: refunds that are sent back, refunds of somebody else's, disputes that are lost.
 
 use common::contract::{
-    DisputeStage, Event, QuotaFailedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1, RefundCause,
-    RefundRequestedV1, StripeEventV1,
+    DisputeStage, Event, QuotaFailedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1,
+    RechargeRequestedV1, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason, StripeEventV1,
 };
 use common::ids::EventId;
 use common::worker::Handler;
@@ -166,5 +166,21 @@ async fn a_person_decides_about_a_recharge_that_is_held() -> anyhow::Result<()> 
     assert_eq!((refunded.cause, refunded.was_credited), (Some(RefundCause::SyncFailed), true));
     assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
     assert_eq!(scene.world.held().await?, 0);
+    scene.world.remove().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_card_does_not_lift_what_an_open_dispute_has_paused() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let charged = scene.settled().await?;
+    scene.world.sim("disputes", &json!({ "payment_intent": charged.payment_intent_id })).await?;
+    scene.stripe_says("charge.dispute.created", &charged).await?;
+    // A person recharges by hand with a card that was stolen: that would pause by itself.
+    scene.world.save_another_card("pm_card_chargeDeclinedStolenCard").await?;
+    let asked = RechargeRequestedV1 { amount: charged.amount, requested_by: "somebody".to_owned() };
+    assert_eq!(subjects(&scene.hear(asked).await?), ["recharges.declined.acme"]);
+    scene.world.save_another_card("pm_card_mastercard").await?;
+    let said = scene.recharger.handle(&scene.world.limit_exceeded("evt_9", "900", 1)).await?;
+    assert_eq!(decode::<RechargeSkippedV1>(&said).reason, SkipReason::Paused);
     scene.world.remove().await
 }

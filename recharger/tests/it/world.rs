@@ -133,7 +133,7 @@ impl World {
         let customer: String = sqlx::query_scalar("SELECT stripe_customer_id FROM organization_balance_config")
             .fetch_one(&self.pool)
             .await?;
-        let card = stripe.attach_payment_method(card, &customer, "attach another").await?;
+        let card = stripe.attach_payment_method(card, &customer, &format!("attach {card}")).await?;
         let sql = "UPDATE organization_balance_config SET default_payment_method_id = $1";
         sqlx::query(sql).bind(card.id).execute(&self.pool).await?;
         Ok(())
