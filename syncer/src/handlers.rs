@@ -180,6 +180,13 @@ impl Syncer {
             reason = event.data.reason, requested_by = event.data.requested_by, "a look at {organization} was asked for"
         );
         self.refuse_a_closed_one(organization).await?;
+        // A card is often saved just before the first sync. Whether that is looked at must not depend on which of the two is
+        // handled first.
+        if repo::was_met_after(&self.setup.pool, organization, event.time).await? {
+            let reason =
+                format!("{organization} was first synced after this was asked for; the next sweep looks at it");
+            return Err(Failure::Refused(reason));
+        }
         let looked = self.looker.look_for(organization, &event.id, &event.correlationid).await;
         let limit = self.limit(event.time, REQUEST_PATIENCE, delivery);
         looked.map_err(|trouble| self.refused_in_the_end(trouble, limit, "the next sweep looks at it"))

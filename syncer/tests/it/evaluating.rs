@@ -92,6 +92,20 @@ async fn whom_there_is_nothing_to_look_at() {
 }
 
 #[tokio::test]
+async fn what_was_asked_before_the_first_sync_is_left_to_the_sweep() {
+    let kms = Kms::start(Generation::New).await;
+    let world = World::start(kms.url()).await;
+    world.organization("acme", "usd", None).await;
+    let asked = evaluate("acme", "req_1");
+    world.pass(Duration::from_secs(1));
+    world.replica().synced(&charged("acme", 1, usd("500"))).await;
+    kms.spends("acme", "500").await;
+    assert!(matches!(world.replica().handle(&asked).await, Err(Failure::Refused(_))));
+    assert_eq!(world.number("SELECT count(*) FROM usage_snapshots").await, 0);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_backend_that_is_away_is_waited_for_and_not_for_ever() {
     let (kms, world) = low().await;
     kms.goes_away().await;
