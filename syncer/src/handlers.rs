@@ -181,11 +181,18 @@ impl Syncer {
         );
         self.refuse_a_closed_one(organization).await?;
         // A card is often saved just before the first sync. Whether that is looked at must not depend on which of the two is
-        // handled first.
-        if repo::was_met_after(&self.setup.pool, organization, event.time).await? {
-            let reason =
-                format!("{organization} was first synced after this was asked for; the next sweep looks at it");
-            return Err(Failure::Refused(reason));
+        // handled first, nor on one that is handled between two reads of the other: this is read once, and stays true.
+        match repo::met_at(&self.setup.pool, organization).await? {
+            Some(met) if met <= event.time => {}
+            Some(_) => {
+                let reason =
+                    format!("{organization} was first synced after this was asked for; the next sweep looks at it");
+                return Err(Failure::Refused(reason));
+            }
+            None => {
+                tracing::info!(c_organization_id = %organization, event_id = %event.id, "{organization} was never synced");
+                return Ok(Vec::new());
+            }
         }
         let looked = self.looker.look_for(organization, &event.id, &event.correlationid).await;
         let limit = self.limit(event.time, REQUEST_PATIENCE, delivery);

@@ -73,15 +73,11 @@ pub(crate) async fn organization(pool: &PgPool, organization: &OrganizationId) -
     row.map(|(currency, closed)| Ok(Organization { currency: currency_of(&currency)?, closed })).transpose()
 }
 
-/// Whether the backend was met for the first time after `time`.
-pub(crate) async fn was_met_after(pool: &PgPool, organization: &OrganizationId, time: Timestamp) -> Result<bool> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM quota_targets WHERE c_organization_id = $1 AND first_contact_at > $2)",
-    )
-    .bind(organization.as_str())
-    .bind(time)
-    .fetch_one(pool)
-    .await
+/// When the backend was met for the first time.
+pub(crate) async fn met_at(pool: &PgPool, organization: &OrganizationId) -> Result<Option<Timestamp>> {
+    let sql = "SELECT first_contact_at FROM quota_targets WHERE c_organization_id = $1";
+    let met: Option<Option<Timestamp>> = sqlx::query_scalar(sql).bind(organization.as_str()).fetch_optional(pool).await?;
+    Ok(met.flatten())
 }
 
 /// Makes sure that an organization has a row, without changing one.
