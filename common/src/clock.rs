@@ -9,15 +9,15 @@ pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
 /// Where a service gets the time from.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment.
+    /// The present moment, in whole microseconds: what PostgreSQL keeps. Finer, an event that is built before its row is stored
+    /// would differ from the same event built from the row.
     fn now(&self) -> Timestamp;
 }
 
 /// The clock that services are started with.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The operating system's clock, in microseconds: what PostgreSQL keeps. Finer, an event that is built before its row is
-/// stored would differ from the same event built from the row.
+/// The operating system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

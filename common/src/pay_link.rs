@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::config::Secret;
+use crate::config::{Reader, Secret};
 use crate::ids::RechargeId;
 
 /// What is signed starts with this, so that no other use of the same secret can be taken for a link.
@@ -19,6 +19,21 @@ const ID_LENGTH: usize = 32;
 pub struct PayLinks {
     secret: Secret,
     public_url: String,
+}
+
+/// The shortest secret: customers follow the links from anywhere, so it is a real one on every address.
+const SHORTEST_SECRET: usize = 16;
+
+/// Reads `PAY_LINK_SECRET`, which ingress and recharger share.
+pub fn read_secret(reader: &mut Reader<'_>) -> Secret {
+    let hint =
+        "what confirmation links are signed with, at least 16 random characters, the same for ingress and recharger";
+    let secret = reader.secret("PAY_LINK_SECRET", hint);
+    let length = secret.expose().chars().count();
+    if (1..SHORTEST_SECRET).contains(&length) {
+        reader.problem(format!("PAY_LINK_SECRET has {length} characters: at least {SHORTEST_SECRET}"));
+    }
+    secret
 }
 
 impl PayLinks {

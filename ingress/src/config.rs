@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::clients::quota::kms::BaseUrl;
 use common::config::{Base, ConfigError, Env, Reader, Secret};
+use common::pay_link;
 
 /// Secrets that stand in tutorials, and this project's own examples.
 const WELL_KNOWN: [&str; 8] = [
@@ -85,7 +86,7 @@ impl Config {
         let webhook_secrets = reader.secret("LITELLM_WEBHOOK_SECRET", "the secret that webhooks are signed with");
         let alert_tokens = Secret::new(reader.optional("LITELLM_ALERT_TOKEN").unwrap_or_default());
         let stripe_webhook_secrets = Secret::new(reader.optional("STRIPE_WEBHOOK_SECRET").unwrap_or_default());
-        let pay_link_secret = pay_link_secret(&mut reader);
+        let pay_link_secret = pay_link::read_secret(&mut reader);
         let dev_routes = reader.switch("DEV_ROUTES", false);
         let api_tokens = api_tokens(&mut reader);
         if !bind.is_loopback() {
@@ -156,17 +157,6 @@ fn api_tokens(reader: &mut Reader<'_>) -> Option<Secret> {
         reader.problem(format!("API_TOKENS has a token of less than {SHORTEST_TOKEN} characters"));
     }
     Some(tokens)
-}
-
-/// Customers follow the links from anywhere, so the secret is a real one on every address.
-fn pay_link_secret(reader: &mut Reader<'_>) -> Secret {
-    let hint = "what confirmation links are signed with, at least 16 random characters, the same for the recharger";
-    let secret = reader.secret("PAY_LINK_SECRET", hint);
-    let length = secret.expose().chars().count();
-    if (1..SHORTEST_SECRET).contains(&length) {
-        reader.problem(format!("PAY_LINK_SECRET has {length} characters: at least {SHORTEST_SECRET}"));
-    }
-    secret
 }
 
 /// Whoever can reach us can try to guess: nothing weak.

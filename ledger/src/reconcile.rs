@@ -35,7 +35,7 @@ pub async fn run(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let run_id = &request.run_id;
-    if repo::is_done(pool, run_id).await? {
+    if recorder.is_done(pool, run_id).await? {
         tracing::info!(run_id, "the bookings of this run were compared before");
         return Ok(());
     }

@@ -126,13 +126,11 @@ pub async fn cancel(stripe: &Stripe, record: &Record) -> Result<Certain, Failure
     match certain_or_retry(outcome)? {
         // Canceled: the bank wanted the customer, who did not come.
         Certain::No { .. } => Ok(Certain::No {
-            decline: Decline {
-                code: "authentication_required".to_owned(),
-                decline_code: None,
-                advice_code: None,
-                class: DeclineClass::Hard,
-                message: "the bank wanted the customer to confirm, and nobody did in time".to_owned(),
-            },
+            decline: Decline::plain(
+                "authentication_required",
+                DeclineClass::Hard,
+                "the bank wanted the customer to confirm, and nobody did in time",
+            ),
             payment_intent_id: record.payment_intent_id.clone(),
         }),
         certain => Ok(certain),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::clients::stripe::StripeConfig;
 use common::config::{Base, ConfigError, Env, Reader};
 use common::money::FeePolicy;
-use common::pay_link::PayLinks;
+use common::pay_link::{self, PayLinks};
 
 use crate::deadlines::Deadlines;
 use crate::handlers::Rules;
@@ -35,9 +35,6 @@ pub enum OnSyncFailure {
     /// Nothing is undone: a person decides.
     Hold,
 }
-
-/// The shortest secret that links may be signed with.
-const SHORTEST_SECRET: usize = 16;
 
 impl Config {
     /// Reads the environment.
@@ -86,18 +83,13 @@ fn rules(reader: &mut Reader<'_>) -> Rules {
             OnSyncFailure::Refund
         }
     };
-    let secret =
-        reader.secret("PAY_LINK_SECRET", "what signs the links on which customers confirm; the same for ingress");
-    if secret.expose().len() < SHORTEST_SECRET && !secret.expose().is_empty() {
-        reader.problem(format!("PAY_LINK_SECRET is too short: use at least {SHORTEST_SECRET} random characters"));
-    }
     let public_url = reader.optional("PUBLIC_URL").unwrap_or_else(|| "http://localhost:3000".to_owned());
     Rules {
         fees,
         deadlines,
         on_sync_failure,
         max_recharges_per_minute: reader.parse("MAX_RECHARGES_PER_MINUTE", 300),
-        links: PayLinks::new(secret, &public_url),
+        links: PayLinks::new(pay_link::read_secret(reader), &public_url),
         lease: reader.duration("PATROL_LEASE", Duration::from_secs(60)),
     }
 }

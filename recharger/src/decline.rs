@@ -49,15 +49,10 @@ pub fn decline_of(fault: &StripeFault) -> Option<(Decline, Option<String>)> {
         }
         FaultKind::AuthenticationRequired { payment_intent_id } => {
             // Only without a payment intent that could be confirmed does this end a recharge.
-            let (code, class) = ("authentication_required".to_owned(), DeclineClass::Hard);
-            let decline =
-                Decline { code, decline_code: None, advice_code: None, class, message: fault.message.clone() };
+            let decline = Decline::plain("authentication_required", DeclineClass::Hard, &fault.message);
             Some((decline, payment_intent_id))
         }
-        FaultKind::Refused { code, .. } => {
-            let class = DeclineClass::Refused;
-            Some((Decline { code, decline_code: None, advice_code: None, class, message: fault.message.clone() }, None))
-        }
+        FaultKind::Refused { code, .. } => Some((Decline::plain(&code, DeclineClass::Refused, &fault.message), None)),
         FaultKind::Busy | FaultKind::Unknown { .. } => None,
     }
 }

@@ -29,7 +29,6 @@ use common::{periodic, service};
 
 pub use config::{Config, OnSyncFailure};
 pub use handlers::{Recharger, Rules};
-pub use patrol::Publish;
 
 /// The service's name: its consumers, its dead letters.
 pub const SERVICE: &str = "recharger";

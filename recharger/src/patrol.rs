@@ -4,11 +4,11 @@
 //! What is due is taken with a lease: another replica, or this one after a crash, comes again when the lease has ended.
 //! What a look moves keeps the lease until what it says is published, so that nothing stays unsaid.
 
-use common::broker::Broker;
 use common::clock::Timestamp;
 use common::contract::Outgoing;
 use common::failure::Failure;
 use common::ids::RechargeId;
+use common::periodic::Publish;
 use futures_util::{StreamExt, stream};
 
 use crate::charge::{cancel, charge};
@@ -25,21 +25,6 @@ const BATCH: i64 = 32;
 const AT_ONCE: usize = 8;
 /// Whoever patrols has waited: a charge of which nobody knows is looked for.
 const LOOK: u32 = u32::MAX;
-
-/// Where what follows from a look is published.
-pub trait Publish: Sync {
-    /// Publishes, and waits until it is confirmed.
-    ///
-    /// # Errors
-    /// When it is not.
-    fn publish(&self, event: &Outgoing) -> impl Future<Output = Result<(), Failure>> + Send;
-}
-
-impl Publish for Broker {
-    async fn publish(&self, event: &Outgoing) -> Result<(), Failure> {
-        Self::publish(self, event).await.map(drop).map_err(Failure::retry)
-    }
-}
 
 impl Recharger {
     /// How long what is taken belongs to whoever took it.
@@ -186,10 +171,5 @@ impl Recharger {
         if let Err(failure) = said.await {
             tracing::warn!(dispute_id = id, "dispute {id} could not be said again, and will be: {failure:#}");
         }
-    }
-
-    async fn read(&self, id: RechargeId) -> Result<Option<Record>, Failure> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(record::repo::record(&mut connection, id).await?)
     }
 }

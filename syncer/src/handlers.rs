@@ -12,6 +12,7 @@ use common::contract::{
 use common::failure::Failure;
 use common::ids::{OrganizationId, RechargeId};
 use common::money::Money;
+use common::periodic::Publish;
 use common::worker::{Delivery, Handler};
 use prometheus::Registry;
 use sqlx::PgPool;
@@ -23,7 +24,7 @@ use crate::look::Looker;
 use crate::push::{Cause, Pusher};
 use crate::reconcile::Reconciler;
 use crate::repo::{self, Raised};
-use crate::sweep::{Announce, Sweep};
+use crate::sweep::Sweep;
 use crate::trouble::Trouble;
 
 /// How long a request to look at a balance, or to compare the books, waits for the backend. After that the next sweep, or
@@ -76,10 +77,10 @@ impl Syncer {
         Self { setup, pusher, looker, reconciler }
     }
 
-    /// The sweep that goes with it; what follows from it is published by `announcer`.
+    /// The sweep that goes with it; what follows from it is published by `publisher`.
     #[must_use]
-    pub fn sweep<A: Announce>(&self, announcer: A) -> Sweep<A> {
-        Sweep::new(Arc::clone(&self.looker), announcer, &self.setup.registry)
+    pub fn sweep<P: Publish>(&self, publisher: P) -> Sweep<P> {
+        Sweep::new(Arc::clone(&self.looker), publisher, &self.setup.registry)
     }
 
     fn limit(&self, since: Timestamp, patience: Duration, delivery: &Delivery) -> Limit {

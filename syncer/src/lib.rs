@@ -26,7 +26,7 @@ use common::shutdown::Shutdown;
 
 pub use config::{Backend, Config, DriftPolicy, Policy};
 pub use handlers::{Setup, Syncer};
-pub use sweep::{Announce, Fate, Sweep, Tally};
+pub use sweep::{Fate, Sweep, Tally};
 
 /// Runs the service until the shutdown.
 ///

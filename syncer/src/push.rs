@@ -31,7 +31,7 @@ use crate::given_up;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Contact, decide};
 use crate::repo::{self, Adoption, Synced, Target, TeamLink};
-use crate::said::{self, whole_micros};
+use crate::said;
 use crate::trouble::Trouble;
 
 /// How long one push may hold its lock while it talks to the backend.
@@ -238,7 +238,7 @@ impl Push<'_> {
             quota: target.quota,
             changed: self.created || before != target.quota,
             team_id,
-            at: whole_micros(self.pusher.clock.now()),
+            at: self.pusher.clock.now(),
         };
         repo::record_push(&mut tx, organization, event_id, correlation, &sync).await?;
         if let Some(team) = &sync.team_id {
@@ -269,7 +269,7 @@ impl Push<'_> {
         let covering = Money::covering(quota, target.currency).map_err(|error| {
             Trouble::backend(format!("{organization} has a quota of {quota} at the backend: {error}"))
         })?;
-        let at = whole_micros(self.pusher.clock.now());
+        let at = self.pusher.clock.now();
         let adoption = Adoption { quota: covering, correlation: correlation.clone(), at };
         repo::record_adopted(&mut tx, organization, &adoption, team_id.as_ref()).await?;
         if let Some(team) = &team_id {

@@ -76,7 +76,8 @@ pub(crate) async fn organization(pool: &PgPool, organization: &OrganizationId) -
 /// When the backend was met for the first time.
 pub(crate) async fn met_at(pool: &PgPool, organization: &OrganizationId) -> Result<Option<Timestamp>> {
     let sql = "SELECT first_contact_at FROM quota_targets WHERE c_organization_id = $1";
-    let met: Option<Option<Timestamp>> = sqlx::query_scalar(sql).bind(organization.as_str()).fetch_optional(pool).await?;
+    let met: Option<Option<Timestamp>> =
+        sqlx::query_scalar(sql).bind(organization.as_str()).fetch_optional(pool).await?;
     Ok(met.flatten())
 }
 

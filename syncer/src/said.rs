@@ -2,7 +2,6 @@
 //! the event that caused it.
 
 use common::clients::quota::QuotaBackend;
-use common::clock::Timestamp;
 use common::contract::{Event, Outgoing, Payload as _, QuotaAdoptedV1, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1};
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, TeamId};
@@ -65,9 +64,4 @@ pub(crate) fn low(
     let cause = format!("usage_{}", snapshot.id);
     let id = EventId::following(QuotaLowV1::KIND, &cause);
     Event::following(&cause, organization, snapshot.at, correlation.unwrap_or(&id), data).outgoing()
-}
-
-/// PostgreSQL keeps microseconds: a repeat, which reads the time there, must write the same event.
-pub(crate) fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
 }

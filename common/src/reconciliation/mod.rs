@@ -84,6 +84,14 @@ impl Recorder {
         Self { part, findings, last }
     }
 
+    /// Whether the part of a run is stored already: then nothing has to be compared again.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_done(&self, pool: &PgPool, run_id: &str) -> sqlx::Result<bool> {
+        repo::is_done(pool, run_id, self.part).await
+    }
+
     /// Stores the part of a run: once, whoever repeats it.
     ///
     /// # Errors

@@ -6,6 +6,12 @@ use super::{Finding, Part};
 use crate::clock::Timestamp;
 use crate::ids::OrganizationId;
 
+/// Whether a part is stored.
+pub(super) async fn is_done(pool: &PgPool, run_id: &str, part: Part) -> sqlx::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM reconciliation_parts WHERE run_id = $1 AND part = $2)";
+    sqlx::query_scalar(sql).bind(run_id).bind(part.as_str()).fetch_one(pool).await
+}
+
 /// Stores a part with its findings. Returns false when it was stored before.
 pub(super) async fn record(
     pool: &PgPool,

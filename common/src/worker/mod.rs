@@ -210,17 +210,14 @@ impl<H: Handler> Loop<H> {
             self.metrics.redeliveries.with_label_values(&stream).inc();
         }
         let timer = self.metrics.seconds.with_label_values(&stream).start_timer();
-        let crashing = verdict::is_crash_loop(delivery.attempt, self.policy);
-        let outcome = match crashing {
+        let outcome = if verdict::is_crash_loop(delivery.attempt, self.policy) {
             // Not once more: whoever handled it never came to park it.
-            true => Err(Failure::retry(anyhow::anyhow!("delivered {} times, and never answered", delivery.attempt))),
-            false => keeping_alive(message, ack_wait, self.work_on(delivery)).await,
+            Err(Failure::retry(anyhow::anyhow!("delivered {} times, and never answered", delivery.attempt)))
+        } else {
+            keeping_alive(message, ack_wait, self.work_on(delivery)).await
         };
         timer.observe_duration();
-        let verdict = match crashing {
-            true => Verdict::Park(ParkReason::MaxDeliveries),
-            false => verdict(outcome.as_ref().map(drop), delivery.attempt, self.policy, delivery.spread()),
-        };
+        let verdict = verdict(outcome.as_ref().map(drop), delivery.attempt, self.policy, delivery.spread());
         self.log(&outcome, verdict);
         let result = self.carry_out(message, delivery, &outcome, verdict).await;
         self.metrics.messages.with_label_values(&[delivery.stream.as_str(), result]).inc();

@@ -56,6 +56,7 @@ pub fn verdict(outcome: Result<(), &Failure>, attempt: u32, policy: RetryPolicy,
     match outcome {
         Ok(()) | Err(Failure::Refused(_)) => Verdict::Ack,
         Err(Failure::Malformed(_)) => Verdict::Park(ParkReason::Malformed),
+        Err(Failure::Retry { .. }) if is_crash_loop(attempt, policy) => Verdict::Park(ParkReason::MaxDeliveries),
         Err(Failure::Retry { .. }) if attempt >= policy.max_attempts => Verdict::Park(ParkReason::Exhausted),
         Err(Failure::Retry { after, .. }) => {
             let delay = backoff(attempt, policy, spread);

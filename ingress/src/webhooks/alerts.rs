@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::alert::{self, Alert};
+use super::counted;
 use crate::app::{App, Wait};
 use crate::config::items;
 use crate::directory::Found;
@@ -42,17 +43,7 @@ pub(crate) async fn post(app: &Arc<App>, mut request: Request, token: &str) -> A
         app.metrics.webhooks.with_label_values(&[SOURCE, "wrong_token"]).inc();
         return Problem::no_route().into();
     }
-    let timer = app.metrics.webhook_seconds.with_label_values(&[SOURCE]).start_timer();
-    let (answer, result) = match handle(app, &mut request).await {
-        Ok((answer, result)) => (answer, result.to_owned()),
-        Err(problem) => {
-            let result = problem.code().to_owned();
-            (problem.into(), result)
-        }
-    };
-    timer.observe_duration();
-    app.metrics.webhooks.with_label_values(&[SOURCE, &result]).inc();
-    answer
+    counted(app, SOURCE, handle(app, &mut request)).await
 }
 
 async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'static str), Problem> {

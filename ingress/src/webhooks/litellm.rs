@@ -9,6 +9,7 @@ use common::ids::EventId;
 use serde_json::json;
 use warp::http::StatusCode;
 
+use super::counted;
 use super::limit_exceeded::{self, BadBody};
 use super::signature::Verified;
 use crate::app::{App, Wait};
@@ -21,17 +22,7 @@ const SOURCE: &str = "limit_exceeded";
 
 /// Answers the webhook and counts it.
 pub(crate) async fn post(app: &App, mut request: Request) -> Answer {
-    let timer = app.metrics.webhook_seconds.with_label_values(&[SOURCE]).start_timer();
-    let (answer, result) = match handle(app, &mut request).await {
-        Ok((answer, result)) => (answer, result),
-        Err(problem) => {
-            let result = problem.code().to_owned();
-            (problem.into(), result)
-        }
-    };
-    timer.observe_duration();
-    app.metrics.webhooks.with_label_values(&[SOURCE, &result]).inc();
-    answer
+    counted(app, SOURCE, handle(app, &mut request)).await
 }
 
 async fn handle(app: &App, request: &mut Request) -> Result<(Answer, String), Problem> {

@@ -11,7 +11,7 @@ use warp::http::StatusCode;
 
 use super::stripe_event::{self, CARD_UPDATED, Handled, Understood};
 use super::stripe_signature::HEADER;
-use super::{card_update, repo};
+use super::{card_update, counted, repo};
 use crate::app::{App, Wait};
 use crate::http::{Answer, Problem, Request};
 
@@ -22,17 +22,7 @@ const LOOK: Duration = Duration::from_millis(1_000);
 
 /// Answers the webhook and counts it.
 pub(crate) async fn post(app: &Arc<App>, mut request: Request) -> Answer {
-    let timer = app.metrics.webhook_seconds.with_label_values(&[SOURCE]).start_timer();
-    let (answer, result) = match handle(app, &mut request).await {
-        Ok((answer, result)) => (answer, result.to_owned()),
-        Err(problem) => {
-            let result = problem.code().to_owned();
-            (problem.into(), result)
-        }
-    };
-    timer.observe_duration();
-    app.metrics.webhooks.with_label_values(&[SOURCE, &result]).inc();
-    answer
+    counted(app, SOURCE, handle(app, &mut request)).await
 }
 
 async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'static str), Problem> {

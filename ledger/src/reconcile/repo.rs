@@ -3,7 +3,6 @@
 use common::clock::Timestamp;
 use common::ids::RechargeId;
 use common::money::{Currency, Money};
-use common::reconciliation::Part;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Postgres, Row, Transaction};
 use uuid::Uuid;
@@ -27,15 +26,6 @@ pub(super) struct Unknown {
     pub(super) business_key: String,
     pub(super) c_organization_id: String,
     pub(super) recharge_id: Option<Uuid>,
-}
-
-/// Whether the ledger's part of a run is stored.
-pub(super) async fn is_done(pool: &PgPool, run_id: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM reconciliation_parts WHERE run_id = $1 AND part = $2)")
-        .bind(run_id)
-        .bind(Part::Bookings.as_str())
-        .fetch_one(pool)
-        .await
 }
 
 /// Begins to read, under the role `role` if given: all that is read until the end stood so at one moment.

@@ -22,6 +22,7 @@ use common::contract::{
     RecheckRequestedV1, ReconcileRequestedV1, RefundRequestedV1, StripeEventV1, TriggerKind,
 };
 use common::failure::Failure;
+use common::ids::RechargeId;
 use common::money::FeePolicy;
 use common::pay_link::PayLinks;
 use common::reconciliation::Recorder;
@@ -34,6 +35,7 @@ use crate::deadlines::Deadlines;
 use crate::decide::Trigger;
 use crate::metrics::Metrics;
 use crate::reconcile;
+use crate::record::{self, Record};
 use trigger::Incoming;
 
 /// What the recharger is told of how to work.
@@ -70,6 +72,12 @@ impl Recharger {
     pub fn new(pool: PgPool, stripe: Stripe, clock: SharedClock, rules: Rules, registry: &Registry) -> Self {
         let recorder = reconcile::recorder(registry);
         Self { pool, stripe, clock, rules, metrics: Metrics::new(registry), recorder }
+    }
+
+    /// A recharge as it is now.
+    pub(crate) async fn read(&self, id: RechargeId) -> Result<Option<Record>, Failure> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(record::repo::record(&mut connection, id).await?)
     }
 }
 

@@ -80,13 +80,7 @@ impl Recharger {
                 record.payment_intent_id = Some(payment_intent_id.clone());
                 record.times.confirm_by = Some(self.rules.deadlines.confirm_by(now));
                 record.times.looks = 0;
-                record.decline = Some(Decline {
-                    code: "authentication_required".to_owned(),
-                    decline_code: None,
-                    advice_code: None,
-                    class: DeclineClass::Soft,
-                    message: message.clone(),
-                });
+                record.decline = Some(Decline::plain("authentication_required", DeclineClass::Soft, message));
             }
             Certain::Processing { payment_intent_id } => record.payment_intent_id = Some(payment_intent_id.clone()),
             Certain::No { decline, payment_intent_id } => {
@@ -98,13 +92,7 @@ impl Recharger {
             // Nothing was charged and the card is not to blame: no pause, no cooldown.
             Certain::Never { message } => {
                 record.ended_at = Some(now);
-                record.decline = Some(Decline {
-                    code: "not_charged".to_owned(),
-                    decline_code: None,
-                    advice_code: None,
-                    class: DeclineClass::Refused,
-                    message: message.clone(),
-                });
+                record.decline = Some(Decline::plain("not_charged", DeclineClass::Refused, message));
             }
         }
         Ok(())

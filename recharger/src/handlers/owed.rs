@@ -38,9 +38,7 @@ impl Recharger {
 
     /// A recharge whose money is going back although no refund is open.
     pub(crate) async fn take_up(&self, id: RechargeId) -> Result<(), Failure> {
-        let mut connection = self.pool.acquire().await?;
-        let Some(seen) = record::repo::record(&mut connection, id).await? else { return Ok(()) };
-        drop(connection);
+        let Some(seen) = self.read(id).await? else { return Ok(()) };
         let mut tx = self.pool.begin().await?;
         repo::lock(&mut tx, &seen.organization).await?;
         let Some(mut record) = record::repo::record(&mut tx, id).await? else { return Ok(()) };

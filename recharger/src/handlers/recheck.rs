@@ -6,7 +6,7 @@ use common::failure::Failure;
 
 use super::Recharger;
 use crate::charge::{charge, retry};
-use crate::record::{self, Record};
+use crate::record::Record;
 use crate::saga::State;
 
 /// Whoever reads again has waited: a charge of which nobody knows is looked for.
@@ -16,10 +16,7 @@ impl Recharger {
     /// Reads the payment, its refunds and its disputes, and moves what has to be moved.
     pub(crate) async fn recheck(&self, record: &Record) -> Result<Vec<Outgoing>, Failure> {
         let mut said = self.recheck_charge(record).await?;
-        let mut connection = self.pool.acquire().await?;
-        let now = record::repo::record(&mut connection, record.recharge_id).await?;
-        drop(connection);
-        let now = now.unwrap_or_else(|| record.clone());
+        let now = self.read(record.recharge_id).await?.unwrap_or_else(|| record.clone());
         said.extend(self.match_refunds(&now).await?);
         said.extend(self.match_disputes(&now).await?);
         Ok(said)

@@ -10,10 +10,7 @@ use crate::repo;
 impl Recharger {
     /// Somebody came back from the bank's page, or wants to know.
     pub(super) async fn recheck_requested(&self, event: Event<RecheckRequestedV1>) -> Result<Vec<Outgoing>, Failure> {
-        let mut connection = self.pool.acquire().await?;
-        let record = record::repo::record(&mut connection, event.data.recharge_id).await?;
-        drop(connection);
-        let Some(record) = record else {
+        let Some(record) = self.read(event.data.recharge_id).await? else {
             return Err(Failure::Refused(format!("there is no recharge {}", event.data.recharge_id)));
         };
         self.recheck(&record).await

@@ -75,13 +75,7 @@ impl Recharger {
         record.next_at = None;
         self.open_undo(tx, &mut record, cause, reason, now).await?;
         // What can't be finished is no reason to charge again at once: automatic recharge rests as after a decline.
-        let failure = Decline {
-            code: cause.as_str().to_owned(),
-            decline_code: None,
-            advice_code: None,
-            class: DeclineClass::Soft,
-            message: String::new(),
-        };
+        let failure = Decline::plain(cause.as_str(), DeclineClass::Soft, "");
         self.draw_consequence(tx, &record, &failure, now).await?;
         record::repo::save(tx, &record, now).await?;
         Ok(())

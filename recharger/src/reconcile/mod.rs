@@ -2,7 +2,6 @@
 //! what can't is reported, for a person to decide.
 
 mod compare;
-mod repo;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +32,7 @@ impl Recharger {
     /// Compares what happened since then, once for each run.
     pub(crate) async fn reconcile(&self, event: Event<ReconcileRequestedV1>) -> Result<Vec<Outgoing>, Failure> {
         let ReconcileRequestedV1 { run_id, since, .. } = &event.data;
-        if repo::is_done(&self.pool, run_id).await? {
+        if self.recorder.is_done(&self.pool, run_id).await? {
             return Ok(Vec::new());
         }
         let (mut said, mut findings, mut checked) = (Vec::new(), Vec::new(), 0_u64);
@@ -54,12 +53,12 @@ impl Recharger {
         let settled_before = self.clock.now() - GRACE;
         for (id, intents) in &seen {
             checked += 1;
-            let record = self.record_for(*id).await?;
+            let record = self.read(*id).await?;
             for verdict in compare(*id, record.as_ref(), intents, settled_before) {
                 findings.push(self.act_on(verdict, record.as_ref(), &mut said).await?);
             }
         }
-        for record in repo::charged_since(&self.pool, *since, settled_before).await? {
+        for record in record::repo::charged_since(&self.pool, *since, settled_before).await? {
             if !seen.contains_key(&record.recharge_id) {
                 checked += 1;
                 findings.push(self.act_on(missing(&record), Some(&record), &mut said).await?);
@@ -119,7 +118,7 @@ impl Recharger {
             }
         }
         for id in &disputed {
-            let Some(record) = self.record_for(*id).await? else { continue };
+            let Some(record) = self.read(*id).await? else { continue };
             let Some(intent) = record.payment_intent_id.as_deref() else { continue };
             let mut differ = Vec::new();
             for seen in self.stripe.list_disputes(intent).await.map_err(retry)? {
@@ -142,11 +141,6 @@ impl Recharger {
         Ok(record::repo::of_payment_intent(&mut connection, intent).await?)
     }
 
-    async fn record_for(&self, id: RechargeId) -> Result<Option<Record>, Failure> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(record::repo::record(&mut connection, id).await?)
-    }
-
     /// Repairs by reading Stripe again, where that can repair it.
     async fn act_on(
         &self,
@@ -157,7 +151,7 @@ impl Recharger {
         let mut finding = verdict.finding;
         if let (true, Some(record)) = (verdict.read_again, record) {
             let events = self.recheck(record).await?;
-            let after = self.record_for(record.recharge_id).await?;
+            let after = self.read(record.recharge_id).await?;
             finding.repaired =
                 after.is_some_and(|after| (after.state, after.refunded_total) != (record.state, record.refunded_total));
             said.extend(events);

@@ -31,6 +31,14 @@ pub struct Decline {
     pub message: String,
 }
 
+impl Decline {
+    /// One of which the bank said nothing more.
+    #[must_use]
+    pub fn plain(code: &str, class: DeclineClass, message: &str) -> Self {
+        Self { code: code.to_owned(), decline_code: None, advice_code: None, class, message: message.to_owned() }
+    }
+}
+
 /// One recharge, as the table holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

@@ -59,6 +59,15 @@ pub(crate) async fn record(db: &mut PgConnection, id: RechargeId) -> Result<Opti
     row.map(|row| read_record(&row)).transpose()
 }
 
+/// The recharges that were claimed after `since` and before `until`, and hold money.
+pub(crate) async fn charged_since(pool: &PgPool, since: Timestamp, until: Timestamp) -> Result<Vec<Record>> {
+    let sql =
+        "SELECT * FROM recharge_records WHERE trigger_event_id IS NOT NULL AND created_at >= $1 AND created_at < $2
+            AND status IN ('charged', 'credited', 'settled', 'refunding', 'returning') ORDER BY created_at";
+    let rows = sqlx::query(sql).bind(since).bind(until).fetch_all(pool).await?;
+    rows.iter().map(read_record).collect()
+}
+
 /// The recharges that a quota of this version contains and that wait for it, or that this event has settled before.
 pub(crate) async fn records_in_force(
     db: &mut PgConnection,

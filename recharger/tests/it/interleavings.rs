@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use common::clock::{Clock, SystemClock};
-use common::contract::{
-    Event, LedgerCreditedV1, Outgoing, PostingKind, QuotaLowV1, QuotaSyncedV1, RechargeChargedV1, RechargeRequestedV1,
-};
+use common::contract::{Event, Outgoing, QuotaLowV1, RechargeChargedV1, RechargeRequestedV1};
 use common::ids::{EventId, OrganizationId};
 use common::money::{Currency, Money};
 use common::worker::{Delivery, Handler};
@@ -17,7 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use recharger::{Recharger, Rules};
 use rust_decimal::Decimal;
 
-use crate::world::{Published, World, delivery, exceeded, rules};
+use crate::world::{Published, World, booked, delivery, exceeded, in_force, rules};
 
 /// The organizations; each has caps of its own, and the brake is over all of them.
 const ORGANIZATIONS: [&str; 3] = ["acme", "beta", "gamma"];
@@ -118,27 +116,12 @@ impl Chain {
     /// Plays ledger and syncer: half of the chains settle through one replica, half through the other.
     async fn follow(&self, replica: usize, event: Outgoing) {
         let Ok(charged) = Event::<RechargeChargedV1>::decode(&event.body) else { return };
-        let RechargeChargedV1 { recharge_id, amount, .. } = charged.data;
+        let (recharge_id, amount) = (charged.data.recharge_id, charged.data.amount);
         let org = charged.subject.as_ref().and_then(|id| ORGANIZATIONS.iter().position(|name| *name == id.as_str()));
         let org = org.unwrap();
         let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
         let quota = self.quotas[org].fetch_add(amount.minor, Ordering::SeqCst) + amount.minor;
-        let credited = LedgerCreditedV1 {
-            transaction_id: recharge_id.0,
-            posting: PostingKind::Charge,
-            recharge_id: Some(recharge_id),
-            amount,
-            quota: Money::new(quota, amount.currency),
-            ledger_version: version,
-        };
-        let synced = QuotaSyncedV1 {
-            backend: "kms".to_owned(),
-            quota: Decimal::new(quota, 2),
-            previous_quota: None,
-            ledger_version: version,
-            litellm_team_id: None,
-            changed: true,
-        };
+        let (credited, synced) = (booked(&charged.data, version, quota), in_force(version, quota));
         let credited = self.event(org, &format!("credited_{recharge_id}_{version}"), credited);
         let synced = self.event(org, &format!("synced_{version}"), synced);
         drop(self.replicas[replica].handle(&credited).await);

@@ -10,17 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::contract::{
-    Event, LedgerCreditedV1, LimitExceededV1, Outgoing, PostingKind, QuotaSyncedV1, RechargeChargedV1,
-    RechargeSettledV1, RechargeSkippedV1, SkipReason,
+    Event, LimitExceededV1, Outgoing, RechargeChargedV1, RechargeSettledV1, RechargeSkippedV1, SkipReason,
 };
 use common::failure::Failure;
 use common::ids::EventId;
-use common::money::{Currency, Money};
 use common::worker::Handler;
 use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use serde_json::json;
-use world::{World, delivery, organization};
+use world::{World, booked, delivery, in_force, organization};
 
 fn one(events: Result<Vec<Outgoing>, Failure>) -> anyhow::Result<Outgoing> {
     let mut events = events?;
@@ -39,22 +37,7 @@ fn skipped(out: &Outgoing) -> anyhow::Result<SkipReason> {
 /// What the ledger and the syncer would say of a charge.
 fn follow_ups(charge: &Event<RechargeChargedV1>, version: i64, quota: i64) -> anyhow::Result<(Outgoing, Outgoing)> {
     let id = charge.data.recharge_id;
-    let credited = LedgerCreditedV1 {
-        transaction_id: id.0,
-        posting: PostingKind::Charge,
-        recharge_id: Some(id),
-        amount: charge.data.amount,
-        quota: Money::new(quota, Currency::USD),
-        ledger_version: version,
-    };
-    let synced = QuotaSyncedV1 {
-        backend: "kms".to_owned(),
-        quota: Decimal::new(quota, 2),
-        previous_quota: None,
-        ledger_version: version,
-        litellm_team_id: None,
-        changed: true,
-    };
+    let (credited, synced) = (booked(&charge.data, version, quota), in_force(version, quota));
     let (at, correlation) = (charge.time, &charge.correlationid);
     Ok((
         Event::following(&id, &organization(), at, correlation, credited).outgoing()?,

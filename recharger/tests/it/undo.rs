@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use common::clock::{Clock, ManualClock, SystemClock};
 use common::contract::{
-    DisputeStage, EvaluateRequestedV1, Event, LedgerCreditedV1, Outgoing, Payload, PostingKind, QuotaFailedV1,
-    QuotaSyncedV1, RechargeActionRequiredV1, RechargeChargedV1, RechargeDisputedV1, RechargeRefundFailedV1,
-    RechargeRefundedV1, RechargeSkippedV1, RecheckRequestedV1, ReconcileRequestedV1, RefundCause, RefundRequestedV1,
-    SkipReason, StripeEventV1,
+    DisputeStage, EvaluateRequestedV1, Event, Outgoing, Payload, QuotaFailedV1, RechargeActionRequiredV1,
+    RechargeChargedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1, RechargeSkippedV1,
+    RecheckRequestedV1, ReconcileRequestedV1, RefundCause, RefundRequestedV1, SkipReason, StripeEventV1,
 };
 use common::ids::{EventId, RechargeId};
 use common::money::{Currency, Money};
@@ -18,7 +17,7 @@ use recharger::{OnSyncFailure, Recharger, Rules};
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use crate::world::{Published, World, delivery, organization, rules};
+use crate::world::{Published, World, booked, delivery, in_force, organization, rules};
 
 /// A recharger whose clock is moved by hand, and what it publishes.
 pub(crate) struct Scene {
@@ -64,26 +63,12 @@ impl Scene {
     }
 
     pub(crate) async fn credited(&self, charged: &RechargeChargedV1) -> anyhow::Result<()> {
-        let data = LedgerCreditedV1 {
-            transaction_id: charged.recharge_id.0,
-            posting: PostingKind::Charge,
-            recharge_id: Some(charged.recharge_id),
-            amount: charged.amount,
-            quota: charged.amount,
-            ledger_version: 1,
-        };
+        let data = booked(charged, 1, charged.amount.minor);
         self.hear(data).await.map(drop)
     }
 
     pub(crate) async fn synced(&self) -> anyhow::Result<Vec<Outgoing>> {
-        let data = QuotaSyncedV1 {
-            backend: "kms".to_owned(),
-            quota: Decimal::new(20_000, 2),
-            previous_quota: None,
-            ledger_version: 1,
-            litellm_team_id: None,
-            changed: true,
-        };
+        let data = in_force(1, 20_000);
         self.hear(data).await
     }
 

@@ -8,16 +8,19 @@ use anyhow::Context;
 use common::clients::stripe::{Stripe, StripeConfig};
 use common::clock::{ManualClock, SharedClock, SystemClock, Timestamp};
 use common::config::Secret;
-use common::contract::{Event, LimitExceededV1, LimitSource, Outgoing};
+use common::contract::{
+    Event, LedgerCreditedV1, LimitExceededV1, LimitSource, Outgoing, PostingKind, QuotaSyncedV1, RechargeChargedV1,
+};
 use common::db;
 use common::failure::Failure;
 use common::ids::RechargeId;
 use common::ids::{EventId, OrganizationId};
-use common::money::FeePolicy;
+use common::money::{FeePolicy, Money};
 use common::pay_link::PayLinks;
+use common::periodic::Publish;
 use common::worker::Delivery;
 use recharger::deadlines::Deadlines;
-use recharger::{OnSyncFailure, Publish, Recharger, Rules};
+use recharger::{OnSyncFailure, Recharger, Rules};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use simulators::Running;
@@ -66,6 +69,30 @@ impl Published {
     /// What was published since the last time.
     pub(crate) fn take(&self) -> Vec<Outgoing> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// What the ledger says of a charge that it booked.
+pub(crate) fn booked(charged: &RechargeChargedV1, version: i64, quota: i64) -> LedgerCreditedV1 {
+    LedgerCreditedV1 {
+        transaction_id: charged.recharge_id.0,
+        posting: PostingKind::Charge,
+        recharge_id: Some(charged.recharge_id),
+        amount: charged.amount,
+        quota: Money::new(quota, charged.amount.currency),
+        ledger_version: version,
+    }
+}
+
+/// What the syncer says of a quota in cents that is in force.
+pub(crate) fn in_force(version: i64, quota: i64) -> QuotaSyncedV1 {
+    QuotaSyncedV1 {
+        backend: "kms".to_owned(),
+        quota: Decimal::new(quota, 2),
+        previous_quota: None,
+        ledger_version: version,
+        litellm_team_id: None,
+        changed: true,
     }
 }
 

@@ -59,7 +59,7 @@ impl Pusher {
         if let Some(answer) = answer(&mut tx, cause).await? {
             return Ok(answer);
         }
-        let at = said::whole_micros(self.clock.now());
+        let at = self.clock.now();
         let backend = self.backend.name();
         if let (Some(booking), Some((quota, version))) = (booking, target.pushed)
             && version >= booking.version

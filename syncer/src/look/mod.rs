@@ -227,7 +227,7 @@ impl Looker {
         let organization = &subject.organization;
         let minimum_balance = watch.map(|watch| watch.minimum_balance);
         let seen = repo::Seen { organization, usage, quota, minimum_balance, cause };
-        let at = said::whole_micros(self.pusher.clock.now());
+        let at = self.pusher.clock.now();
         let snapshot = repo::take_snapshot(&self.pusher.pool, &seen, at).await?;
         let Some(watch) = watch else { return Ok(unwatched) };
         self.judge(subject, watch, &snapshot, asker, looked).await

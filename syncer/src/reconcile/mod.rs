@@ -37,7 +37,7 @@ impl Reconciler {
     /// When the backend or the database can't be read; then nothing is stored.
     pub(crate) async fn run(&self, run_id: &str) -> Result<Vec<Outgoing>, Trouble> {
         let pusher = &self.looker.pusher;
-        if repo::is_done(&pusher.pool, run_id).await? {
+        if self.recorder.is_done(&pusher.pool, run_id).await? {
             tracing::info!(run_id, "this run's quotas are compared already");
             return Ok(Vec::new());
         }

@@ -3,7 +3,6 @@
 use common::clock::Timestamp;
 use common::ids::OrganizationId;
 use common::money::Money;
-use common::reconciliation::Part;
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 
@@ -11,13 +10,6 @@ use super::compare::{Ledger, Row};
 use crate::look::standing::Book;
 use crate::plan::{Contact, FirstContact};
 use crate::repo::{Result, currency_of, decode, team_of};
-
-/// Whether this part of the run is stored already.
-pub(super) async fn is_done(pool: &PgPool, run_id: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM reconciliation_parts WHERE run_id = $1 AND part = $2)";
-    let (done,) = sqlx::query_as(sql).bind(run_id).bind(Part::Quotas.as_str()).fetch_one(pool).await?;
-    Ok(done)
-}
 
 #[derive(sqlx::FromRow)]
 struct Line {

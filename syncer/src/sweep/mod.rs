@@ -5,17 +5,13 @@ mod repo;
 mod tally;
 mod turn;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::broker::Broker;
 use common::clients::quota::BackendQuota;
-use common::contract::Outgoing;
-use common::failure::Failure;
 use common::ids::OrganizationId;
-use common::periodic;
+use common::periodic::{self, Publish};
 use common::shutdown::Shutdown;
 use prometheus::Registry;
 use tokio::task::JoinSet;
@@ -36,32 +32,20 @@ const KEPT: chrono::Duration = chrono::Duration::days(90);
 /// So many are taken away in one sweep, or twice as many as were added, if that is more.
 const PRUNED: i64 = 1_000;
 
-/// Where the sweep says things: the broker, or a list in a test.
-pub trait Announce: Send + Sync + 'static {
-    /// Publishes an event and waits for its confirmation.
-    fn announce(&self, event: &Outgoing) -> impl Future<Output = anyhow::Result<()>> + Send;
-}
-
-impl Announce for Broker {
-    async fn announce(&self, event: &Outgoing) -> anyhow::Result<()> {
-        Ok(self.publish(event).await.map(drop)?)
-    }
-}
-
 /// One replica's sweep.
-pub struct Sweep<A> {
+pub struct Sweep<P> {
     looker: Arc<Looker>,
-    announcer: Arc<A>,
+    publisher: Arc<P>,
     turn: Turn,
     /// The backend was away at the last sweep: that was said.
     away: AtomicBool,
     metrics: Metrics,
 }
 
-impl<A: Announce> Sweep<A> {
-    pub(crate) fn new(looker: Arc<Looker>, announcer: A, registry: &Registry) -> Self {
+impl<P: Publish> Sweep<P> {
+    pub(crate) fn new(looker: Arc<Looker>, publisher: P, registry: &Registry) -> Self {
         let metrics = Metrics::new(registry);
-        Self { looker, announcer: Arc::new(announcer), turn: Turn::default(), away: AtomicBool::new(false), metrics }
+        Self { looker, publisher: Arc::new(publisher), turn: Turn::default(), away: AtomicBool::new(false), metrics }
     }
 
     /// Sweeps every interval until the shutdown, whenever it is this replica's turn.
@@ -114,7 +98,7 @@ impl<A: Announce> Sweep<A> {
             while tasks.len() < CONCURRENCY && tally.away.is_none() && !shutdown.is_given() {
                 let Some(organization) = queue.next() else { break };
                 let listed = listing.remove(&organization);
-                tasks.spawn(visit(Arc::clone(&self.looker), Arc::clone(&self.announcer), organization, listed));
+                tasks.spawn(visit(Arc::clone(&self.looker), Arc::clone(&self.publisher), organization, listed));
             }
             match tasks.join_next().await {
                 None => break,
@@ -153,15 +137,15 @@ impl<A: Announce> Sweep<A> {
 }
 
 /// Looks at one organization, publishes what follows, and then notes that it is published.
-async fn visit<A: Announce>(
+async fn visit<P: Publish>(
     looker: Arc<Looker>,
-    announcer: Arc<A>,
+    publisher: Arc<P>,
     organization: OrganizationId,
     listed: Option<BackendQuota>,
 ) -> (Fate, bool, Option<String>) {
     tokio::time::sleep(jitter(&organization)).await;
     let (looked, outcome) = looker.look(&organization, listed.as_ref(), Asker::Sweep).await;
-    let said = say_all(&looker, &*announcer, &organization, &looked).await;
+    let said = say_all(&looker, &*publisher, &organization, &looked).await;
     let trouble = match said.and(outcome) {
         Ok(outcome) => return (outcome.into(), looked.drifts, None),
         Err(trouble) => trouble,
@@ -178,14 +162,14 @@ async fn visit<A: Announce>(
     (fate, looked.drifts, Some(trouble.to_string()))
 }
 
-async fn say_all<A: Announce>(
+async fn say_all<P: Publish>(
     looker: &Looker,
-    announcer: &A,
+    publisher: &P,
     organization: &OrganizationId,
     looked: &Looked,
 ) -> Result<(), Trouble> {
     for event in &looked.events {
-        announcer.announce(event).await.map_err(|error| Trouble::Ours(Failure::retry(error)))?;
+        publisher.publish(event).await?;
     }
     looker.settle(organization, looked).await
 }

@@ -14,13 +14,14 @@ use common::contract::{
 use common::failure::Failure;
 use common::ids::{EventId, IdSource as _, OrganizationId, RandomIds, RechargeId};
 use common::money::{Currency, Money};
+use common::periodic::Publish;
 use common::shutdown::Shutdown;
 use common::worker::{Delivery, Handler as _};
 use prometheus::Registry;
 use rust_decimal::Decimal;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
-use syncer::{Announce, Policy, Setup, Sweep, Syncer, Tally};
+use syncer::{Policy, Setup, Sweep, Syncer, Tally};
 
 /// The pool of one replica: as many connections as in production.
 const CONNECTIONS: u32 = 10;
@@ -29,9 +30,9 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// As in production.
 pub(crate) const MAX_ATTEMPTS: u32 = 40;
 
-/// When tests begin, and their events happen. Finer than PostgreSQL keeps it.
+/// When tests begin, and their events happen: as fine as the clock, and PostgreSQL, keep it.
 fn start() -> Timestamp {
-    Timestamp::from_timestamp(1_800_000_000, 123_456_789).unwrap()
+    Timestamp::from_timestamp(1_800_000_000, 123_456_000).unwrap()
 }
 
 pub(crate) struct World {
@@ -57,9 +58,11 @@ pub(crate) struct Announced {
     deaf: Arc<AtomicBool>,
 }
 
-impl Announce for Announced {
-    async fn announce(&self, event: &Outgoing) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.deaf.load(Ordering::Relaxed), "not confirmed");
+impl Publish for Announced {
+    async fn publish(&self, event: &Outgoing) -> Result<(), Failure> {
+        if self.deaf.load(Ordering::Relaxed) {
+            return Err(Failure::retry(anyhow::anyhow!("not confirmed")));
+        }
         self.events.lock().unwrap().push(event.clone());
         Ok(())
     }
