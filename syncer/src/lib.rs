@@ -7,11 +7,12 @@ mod given_up;
 mod handlers;
 mod look;
 mod metrics;
-mod plan;
+pub mod plan;
 mod push;
 mod reconcile;
 mod repo;
 mod said;
+pub mod standing;
 mod sweep;
 mod trouble;
 

@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 
 /// How far we have got with an organization at the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Contact {
+pub enum Contact {
     /// Nothing was ever written there.
     Never,
     /// It has a quota of its own that the ledger has not booked yet.
@@ -22,7 +22,7 @@ pub(crate) enum Contact {
 
 /// How the backend was met, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FirstContact {
+pub enum FirstContact {
     /// It had no quota of its own.
     Created,
     /// It had one, and keeps it.
@@ -32,7 +32,7 @@ pub(crate) enum FirstContact {
 impl FirstContact {
     /// The word that is stored.
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Adopted => "adopted",
@@ -41,7 +41,7 @@ impl FirstContact {
 
     /// Reads the stored word.
     #[must_use]
-    pub(crate) fn parse(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         match word {
             "created" => Some(Self::Created),
             "adopted" => Some(Self::Adopted),
@@ -54,7 +54,7 @@ impl Contact {
     /// From what is stored. An opening credit says that the target covers what the backend had, also when somebody
     /// else than we had it booked.
     #[must_use]
-    pub(crate) const fn of(first: Option<FirstContact>, opening_seen: bool) -> Self {
+    pub const fn of(first: Option<FirstContact>, opening_seen: bool) -> Self {
         match (first, opening_seen) {
             (_, true) | (Some(FirstContact::Created), _) => Self::Established,
             (Some(FirstContact::Adopted), false) => Self::AwaitsOpening,
@@ -65,7 +65,7 @@ impl Contact {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Say (again) what was adopted, and write nothing: the target does not cover it yet.
     AwaitOpening,
     /// Keep the quota that the backend has.
@@ -93,7 +93,7 @@ pub(crate) enum Action {
 
 /// Decides from the newest target, the contact so far, and what the backend has (`None`: it does not know the organization).
 #[must_use]
-pub(crate) fn decide(target: Decimal, contact: Contact, backend: Option<Decimal>) -> Action {
+pub fn decide(target: Decimal, contact: Contact, backend: Option<Decimal>) -> Action {
     match (contact, backend) {
         (Contact::AwaitsOpening, _) => Action::AwaitOpening,
         (Contact::Never | Contact::Established, None) => Action::Create { quota: Decimal::ZERO },

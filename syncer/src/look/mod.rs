@@ -7,7 +7,6 @@
 pub(crate) mod low;
 pub(crate) mod repair;
 mod repo;
-pub(crate) mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +21,9 @@ use rust_decimal::Decimal;
 use crate::config::Policy;
 use crate::push::Pusher;
 use crate::said;
+use crate::standing::{Book, Standing, standing};
 use crate::trouble::Trouble;
 use low::Said;
-use standing::{Book, Standing, standing};
 
 /// How long an event has to push what it says before a look does it; less where the deadline is shorter.
 const GRACE: Duration = Duration::from_secs(60);

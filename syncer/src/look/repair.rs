@@ -6,11 +6,11 @@ use common::contract::Outgoing;
 use common::ids::{EventId, OrganizationId};
 use rust_decimal::Decimal;
 
-use super::standing::{Book, Standing, Wrong, standing};
 use super::{Looked, Looker, Subject, repo};
 use crate::config::DriftPolicy;
 use crate::push::Cause;
 use crate::repo::{self as pushes, Target};
+use crate::standing::{Book, Standing, Wrong, standing};
 use crate::trouble::Trouble;
 
 /// What became of something wrong.

@@ -6,10 +6,10 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
 use super::low::Said;
-use super::standing::{Book, Wrong};
 use super::{Snapshot, Subject, Watch};
 use crate::plan::{Contact, FirstContact};
 use crate::repo::{Result, team_of};
+use crate::standing::{Book, Wrong};
 
 #[derive(sqlx::FromRow)]
 struct SubjectRow {

@@ -9,7 +9,7 @@ use common::money::Money;
 use common::reconciliation::Finding;
 use rust_decimal::Decimal;
 
-use crate::look::standing::{Book, Standing, Wrong, is_young, standing};
+use crate::standing::{Book, Standing, Wrong, is_young, standing};
 
 /// How long the ledger's newest may take to arrive here.
 const ARRIVAL: Duration = Duration::from_secs(60);

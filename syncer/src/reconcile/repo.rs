@@ -7,9 +7,9 @@ use rust_decimal::Decimal;
 use sqlx::PgPool;
 
 use super::compare::{Ledger, Row};
-use crate::look::standing::Book;
 use crate::plan::{Contact, FirstContact};
 use crate::repo::{Result, currency_of, decode, team_of};
+use crate::standing::Book;
 
 #[derive(sqlx::FromRow)]
 struct Line {

@@ -9,22 +9,22 @@ use crate::plan::Contact;
 
 /// What is recorded of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Book {
+pub struct Book {
     /// How far we have got with it.
-    pub(crate) contact: Contact,
+    pub contact: Contact,
     /// The newest that the ledger said.
-    pub(crate) quota: Decimal,
+    pub quota: Decimal,
     /// Its version.
-    pub(crate) version: i64,
+    pub version: i64,
     /// The version that was last pushed.
-    pub(crate) pushed_version: Option<i64>,
+    pub pushed_version: Option<i64>,
     /// When the ledger's newest arrived, where that is known.
-    pub(crate) raised_at: Option<Timestamp>,
+    pub raised_at: Option<Timestamp>,
 }
 
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// Neither was it met nor does the ledger want anything: it is left alone until somebody syncs it.
     Unmet,
     /// It has a quota of its own, which the ledger is to book.
@@ -39,7 +39,7 @@ pub(crate) enum Standing {
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub enum Wrong {
     /// The ledger's newest was never pushed: its event was given up.
     Pending,
     /// It never arrived here.
@@ -52,7 +52,7 @@ pub(crate) enum Wrong {
 
 impl Wrong {
     /// The word that is stored.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Behind => "behind",
@@ -62,7 +62,7 @@ impl Wrong {
     }
 
     /// Whether it is work of our own that is to be done, whatever is to be done about somebody's hand at the backend.
-    pub(crate) const fn is_ours(self) -> bool {
+    pub const fn is_ours(self) -> bool {
         match self {
             Self::Pending | Self::Behind | Self::Missing => true,
             Self::Drift => false,
@@ -70,14 +70,14 @@ impl Wrong {
     }
 
     /// Whether the backend does not have what was left there.
-    pub(crate) const fn is_drift(self) -> bool {
+    pub const fn is_drift(self) -> bool {
         matches!(self, Self::Missing | Self::Drift)
     }
 }
 
 /// Compares. `backend` is what it has, `None` when it does not know the organization; `grace` is how long an event has to
 /// push what it says.
-pub(crate) fn standing(book: &Book, backend: Option<Decimal>, now: Timestamp, grace: Duration) -> Standing {
+pub fn standing(book: &Book, backend: Option<Decimal>, now: Timestamp, grace: Duration) -> Standing {
     match (book.contact, book.pushed_version) {
         (Contact::AwaitsOpening, _) => Standing::AwaitsOpening,
         (Contact::Never, _) | (Contact::Established, None) if book.version == 0 => Standing::Unmet,
@@ -92,7 +92,7 @@ pub(crate) fn standing(book: &Book, backend: Option<Decimal>, now: Timestamp, gr
 }
 
 /// Whether what arrived then is still its event's business.
-pub(crate) fn is_young(arrived: Option<Timestamp>, now: Timestamp, grace: Duration) -> bool {
+pub fn is_young(arrived: Option<Timestamp>, now: Timestamp, grace: Duration) -> bool {
     arrived.is_some_and(|arrived| (now - arrived).to_std().is_ok_and(|age| age < grace) || arrived > now)
 }
 
