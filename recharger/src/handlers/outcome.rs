@@ -14,8 +14,11 @@ use crate::repo::{self, PausedFor};
 use crate::saga::{Command, Fact, State, advance};
 
 impl Recharger {
-    /// Moves the recharge on by what is certain. Whoever comes second with the same certainty says the same. With a
-    /// `lease`, the patrol comes again after it if what is to be said is not said by then; without one, the message does.
+    /// Moves the recharge on by what is certain. Whoever comes second with the same certainty says the same.
+    ///
+    /// What moved keeps a lease: the patrol comes after it, and says what may not have been said by then. The patrol and a
+    /// hint bring their own `lease`. A message comes again after a crash, but not surely: of two who have it at once, one
+    /// may move the recharge and die, and the other, who knew less, acknowledge it.
     pub(crate) async fn record_outcome(
         &self,
         claimed: &Record,
@@ -34,7 +37,8 @@ impl Recharger {
         if moved {
             record.state = state;
             self.apply(&mut tx, &mut record, before, &certain, now).await?;
-            record.next_at = lease.or(next_look(state, &record.times, now));
+            let own = [Some(self.until_said()), next_look(state, &record.times, now)];
+            record.next_at = lease.or(own.into_iter().flatten().min());
             if command == Some(Command::GiveBack) {
                 let reason = "the charge turned up after it was certain that there was none".to_owned();
                 self.open_undo(&mut tx, &mut record, RefundCause::CreditOverdue, reason, now).await?;

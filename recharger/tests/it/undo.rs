@@ -123,12 +123,35 @@ pub(crate) fn subjects(said: &[Outgoing]) -> Vec<&str> {
     said.iter().map(|event| event.subject.as_str()).collect()
 }
 
+/// Two have the trigger at once: one writes down what became of the charge and dies, the other, who knew less, acknowledges
+/// it. Found by the model.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_moved_is_said_although_nobody_brings_the_message_again() -> anyhow::Result<()> {
+    for (card, status, kind) in [
+        ("pm_card_visa", "charged", "recharges.charged.acme"),
+        ("pm_card_chargeDeclinedInsufficientFunds", "declined", "recharges.declined.acme"),
+        ("pm_card_authenticationRequired", "action_required", "recharges.action_required.acme"),
+    ] {
+        let scene = Scene::new(card).await?;
+        let lost = scene.recharger.handle(&scene.world.limit_exceeded("evt_1", "500", 1)).await?;
+        assert_eq!(subjects(&lost), [kind]);
+        let said = scene.later(MINUTES(2)).await?;
+        assert_eq!(said.iter().map(|event| &event.id).collect::<Vec<_>>(), [&lost[0].id], "{status}");
+        assert_eq!(said[0].body, lost[0].body, "{status}");
+        assert_eq!(subjects(&scene.later(MINUTES(2)).await?), Vec::<&str>::new(), "{status}");
+        scene.world.remove().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_that_the_ledger_does_not_book_in_time_is_given_back_once() -> anyhow::Result<()> {
     let scene = Scene::new("pm_card_visa").await?;
     let charged = scene.charged().await?;
     assert!(charged.credit_by.is_some());
-    assert_eq!(subjects(&scene.later(MINUTES(9)).await?), Vec::<&str>::new());
+    // What nobody has booked within the lease is told once more.
+    assert_eq!(subjects(&scene.later(MINUTES(8)).await?), ["recharges.charged.acme"]);
+    assert_eq!(subjects(&scene.later(MINUTES(1)).await?), Vec::<&str>::new());
     assert_eq!(scene.state(charged.recharge_id).await?, "charged");
     let refunded: RechargeRefundedV1 = decode(&scene.later(MINUTES(2)).await?);
     assert_eq!((refunded.total_refunded, refunded.charge_fully_refunded), (charged.total_charge, true));
