@@ -1,0 +1,251 @@
+//! Refunds (`recharger/src/refunds/drive.rs`, `handlers/refunds.rs`, `handlers/owed.rs`), moved by the recharger's own
+//! [`advance_refund`].
+
+use recharger::saga::{Fact, RefundCommand, RefundStatus, State, advance, advance_refund};
+
+use super::recharger::is_promised;
+use super::{Steps, end_task, finish, go_on};
+use crate::explore::Label;
+use crate::world::{AMOUNT, Heard, Made, Message, Refund, Said, Task, World, index};
+
+/// The undo: everything that is left, unless it is promised to another refund.
+pub(super) fn open_undo(world: &mut World, recharge: u8) {
+    let left = world.record(recharge).map_or(0, |record| AMOUNT - record.given_back);
+    if left > 0 && !is_promised(world, recharge) {
+        open(world, recharge);
+    }
+}
+
+fn open(world: &mut World, recharge: u8) {
+    world.refunds.push(Refund {
+        recharge,
+        status: RefundStatus::Requested,
+        made: None,
+        refusals: 0,
+        was_tried: false,
+        was_refunded: false,
+        unsaid: false,
+        is_replaced: false,
+    });
+}
+
+/// What is going back has a refund that is open, until it is back.
+pub(super) fn owe(world: &mut World, recharge: u8) {
+    let Some(record) = world.record_mut(recharge).filter(|record| record.state.is_giving_back()) else { return };
+    if record.given_back == AMOUNT {
+        record.state = advance(record.state, Fact::MoneyBack).0;
+    } else {
+        open_undo(world, recharge);
+    }
+}
+
+/// The patrol takes what is open, and what is not said; and a hint of Stripe's makes somebody read a refund again.
+pub(super) fn patrol(steps: &mut Steps<'_>) {
+    if !steps.may_begin() {
+        return;
+    }
+    for (number, row) in steps.world.refunds.iter().enumerate() {
+        let refund = index(number);
+        let taken = steps.world.tasks.iter().any(|task| match task {
+            Task::Refund { refund: of } | Task::Heard { refund: of, .. } => *of == refund,
+            Task::Say { said: Some(Said::Refund(of)), .. } => *of == refund,
+            _ => false,
+        });
+        if taken {
+            continue;
+        }
+        if row.status.is_open() {
+            steps.progress(Label("the patrol takes refund", number), |world| world.tasks.push(Task::Refund { refund }));
+        } else if row.unsaid {
+            steps.progress(Label("the patrol says again what became of refund", number), |world| {
+                let out = says(world, refund).into_iter().collect();
+                finish(world, None, out, Some(Said::Refund(refund)));
+            });
+        }
+        if let Some((made, heard)) = row.made.and_then(|made| Some((made, heard_of(steps.world, made)?)))
+            && is_news(row.status, heard)
+        {
+            steps.progress(Label("Stripe hints at a change of refund", number), |world| {
+                world.tasks.push(Task::Heard { refund, made: Some(made), heard });
+            });
+        }
+    }
+}
+
+fn is_news(status: RefundStatus, heard: Heard) -> bool {
+    advance_refund(status, heard.fact()).0 != status
+}
+
+fn heard_of(world: &World, made: u8) -> Option<Heard> {
+    world.made.get(usize::from(made)).map(|(_, made)| match made {
+        Made::Pending => Heard::Accepted,
+        Made::Succeeded => Heard::Done,
+        Made::Failed => Heard::GivenUp,
+    })
+}
+
+fn says(world: &World, refund: u8) -> Option<Message> {
+    match world.refund(refund)? {
+        Refund { status: RefundStatus::Succeeded, .. } => Some(Message::Refunded(refund)),
+        Refund { status: RefundStatus::Failed, made: Some(_), .. } => Some(Message::RefundReturned(refund)),
+        _ => None,
+    }
+}
+
+/// Makes a refund at Stripe under a key.
+pub(super) fn make(world: &mut World, key: (u8, u8), made: Made) -> u8 {
+    world.made.push((key.0, made));
+    world.refund_keys.insert(key, true);
+    index(world.made.len() - 1)
+}
+
+/// Asks Stripe for a refund, or what became of it. Whoever may have asked before looks first.
+pub(super) fn ask(steps: &mut Steps<'_>, number: usize, refund: u8) {
+    let Some(row) = steps.world.refund(refund).cloned() else { return };
+    let about = usize::from(refund);
+    let found = steps.world.made.iter().position(|(of, _)| *of == refund).map(index);
+    if let Some(made) = row.made.or(found.filter(|_| row.was_tried))
+        && let Some(heard) = heard_of(steps.world, made)
+    {
+        steps.progress(Label("Stripe is asked what became of refund", about), |world| {
+            go_on(world, number, Task::Heard { refund, made: Some(made), heard });
+        });
+        return;
+    }
+    let key = (refund, row.refusals);
+    match steps.world.refund_keys.get(&key) {
+        // Repeated to whoever has not looked first: a refund, or a refusal.
+        Some(_) => steps.progress(Label("Stripe repeats its answer for refund", about), |world| {
+            let made = found.and_then(|made| Some((made, heard_of(world, made)?)));
+            let (made, heard) = made.map_or((None, Heard::Refused), |(made, heard)| (Some(made), heard));
+            go_on(world, number, Task::Heard { refund, made, heard });
+        }),
+        None if !is_refundable(steps.world, row.recharge) => moot(steps, number, refund, &row),
+        None => send(steps, number, refund, key),
+    }
+}
+
+fn is_refundable(world: &World, recharge: u8) -> bool {
+    let of = |refund: u8| world.refund(refund).is_some_and(|row| row.recharge == recharge);
+    world.captures(recharge) > 0 && !world.made.iter().any(|(refund, made)| of(*refund) && *made != Made::Failed)
+}
+
+/// Stripe has nothing left to refund: what it has instead is read, and the refund ends when that is in our books.
+fn moot(steps: &mut Steps<'_>, number: usize, refund: u8, row: &Refund) {
+    let about = usize::from(refund);
+    let back = steps.world.record(row.recharge).is_some_and(|record| record.given_back == AMOUNT);
+    let of = |other: u8| steps.world.refund(other).is_some_and(|other| other.recharge == row.recharge);
+    let other = steps.world.made.iter().enumerate().find(|(_, (other, made))| of(*other) && *made != Made::Failed);
+    let other = other.map(|(made, (other, _))| (index(made), *other));
+    steps.progress(Label("Stripe has nothing left to refund, refund", about), |world| match other {
+        Some((made, other)) if !back => match heard_of(world, made) {
+            Some(heard) => go_on(world, number, Task::Heard { refund: other, made: Some(made), heard }),
+            None => end_task(world, number),
+        },
+        _ => go_on(world, number, Task::Heard { refund, made: None, heard: Heard::Moot }),
+    });
+}
+
+fn send(steps: &mut Steps<'_>, number: usize, refund: u8, key: (u8, u8)) {
+    let about = usize::from(refund);
+    let tried = move |world: &mut World| {
+        end_task(world, number);
+        if let Some(row) = world.refunds.get_mut(usize::from(refund)) {
+            row.was_tried = true;
+        }
+    };
+    for (status, heard, what) in [
+        (Made::Succeeded, Heard::Done, "Stripe makes refund"),
+        (Made::Pending, Heard::Accepted, "Stripe takes refund, and will know later,"),
+    ] {
+        steps.progress(Label(what, about), |world| {
+            tried(world);
+            let made = make(world, key, status);
+            world.tasks.push(Task::Heard { refund, made: Some(made), heard });
+        });
+    }
+    steps.fault(
+        |left| &mut left.refund,
+        Label("Stripe refuses refund", about),
+        |world| {
+            tried(world);
+            world.refund_keys.insert(key, false);
+            world.tasks.push(Task::Heard { refund, made: None, heard: Heard::Refused });
+        },
+    );
+    steps.fault(|left| &mut left.lost, Label("the request does not reach Stripe, for refund", about), tried);
+    steps.fault(
+        |left| &mut left.lost,
+        Label("the request reaches Stripe later, for refund", about),
+        |world| {
+            tried(world);
+            world.late_refunds.insert(key);
+        },
+    );
+    steps.fault(
+        |left| &mut left.lost,
+        Label("Stripe makes it and its answer is lost, for refund", about),
+        |world| {
+            tried(world);
+            make(world, key, Made::Succeeded);
+        },
+    );
+}
+
+/// Writes down what is certain of a refund, and moves the recharge with it (`handlers/refunds.rs`, `move_refund`).
+pub(super) fn heard(steps: &mut Steps<'_>, number: usize, refund: u8, made: Option<u8>, heard: Heard) {
+    steps.progress(Label("the recharger writes down what became of refund", refund.into()), |world| {
+        end_task(world, number);
+        let out = move_refund(world, refund, made, heard);
+        finish(world, None, out.into_iter().collect(), Some(Said::Refund(refund)));
+    });
+}
+
+fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) -> Option<Message> {
+    let row = world.refunds.get_mut(usize::from(refund))?;
+    let (before, recharge) = (row.status, row.recharge);
+    let (status, command) = advance_refund(before, heard.fact());
+    row.status = status;
+    row.made = row.made.or(made);
+    let said = match command {
+        Some(RefundCommand::SayRefunded) => {
+            if before != RefundStatus::Succeeded {
+                row.unsaid = true;
+                row.was_refunded = true;
+                count(world, recharge, AMOUNT);
+            }
+            Some(Message::Refunded(refund))
+        }
+        Some(RefundCommand::AlarmAndRepeat) => {
+            row.refusals += 1;
+            Some(Message::RefundRefused(refund, row.refusals))
+        }
+        Some(RefundCommand::AlarmAndReplace) => {
+            row.unsaid = true;
+            row.is_replaced = true;
+            if before == RefundStatus::Succeeded {
+                count(world, recharge, -AMOUNT);
+            }
+            open_undo(world, recharge);
+            Some(Message::RefundReturned(refund))
+        }
+        Some(RefundCommand::SayFailed) => row.made.map(|_| Message::RefundReturned(refund)),
+        None => None,
+    };
+    owe(world, recharge);
+    said
+}
+
+/// Adds a refund to what went back, or takes it away again; the recharge follows.
+fn count(world: &mut World, recharge: u8, amount: i64) {
+    let Some(record) = world.record_mut(recharge) else { return };
+    record.given_back = (record.given_back + amount).clamp(0, AMOUNT);
+    if amount < 0 {
+        record.state = advance(record.state, Fact::RefundReturned).0;
+    } else if record.given_back == AMOUNT {
+        record.state = advance(record.state, Fact::MoneyBack).0;
+        if record.state == State::Refunded {
+            record.unsaid = false;
+        }
+    }
+}
