@@ -26,6 +26,9 @@ use crate::cargo;
 /// The name of the second step; not for people.
 pub(crate) const SUPERVISE: &str = "__supervise-tests";
 
+/// How many tests cargo-nextest runs at once.
+const TEST_THREADS: &str = "NEXTEST_TEST_THREADS";
+
 /// How long what the tests started may take to notice that they are over.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -115,9 +118,17 @@ fn run_tests(tools: &Tools, cluster: &Cluster, run: &Path, args: &[OsString]) ->
         .cwd(paths::root())
         .env(tools::TEST_DATABASE_URL, cluster.url("postgres"))
         .env(tools::BIN_DIR, paths::target_dir().join("debug"))
-        .env(folder::RUN_DIR, run);
+        .env(folder::RUN_DIR, run)
+        .env(TEST_THREADS, env::var_os(TEST_THREADS).unwrap_or_else(|| tests_at_once().into()));
     let program = tools.envs().into_iter().fold(program, |program, (name, value)| program.env(name, value));
     program.spawn()?.wait()
+}
+
+/// Twice as many tests as processors: most of them wait for a database or a broker most of the time. Those that start a
+/// whole system count for two (`.config/nextest.toml`).
+fn tests_at_once() -> String {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    (2 * processors).to_string()
 }
 
 fn has_nextest() -> bool {
