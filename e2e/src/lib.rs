@@ -5,8 +5,10 @@ pub mod books;
 pub mod client;
 pub mod database;
 pub mod demo;
+pub mod random;
 pub mod service;
 pub mod stack;
+pub mod torture;
 pub mod wait;
 
 pub use stack::{Options, Stack};

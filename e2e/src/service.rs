@@ -118,6 +118,22 @@ impl Service {
         Ok(())
     }
 
+    /// Freezes it (SIGSTOP): its connections stay open and nothing answers.
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn freeze(&mut self) -> anyhow::Result<()> {
+        self.child.as_mut().map_or(Ok(()), |child| tokio::task::block_in_place(|| child.pause()))
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn go_on(&mut self) -> anyhow::Result<()> {
+        self.child.as_mut().map_or(Ok(()), |child| tokio::task::block_in_place(|| child.resume()))
+    }
+
     /// Starts it, on the same port.
     ///
     /// # Errors

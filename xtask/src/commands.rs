@@ -1,5 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod demo;
+mod release;
 pub(crate) mod schemas;
 pub(crate) mod test;
+pub(crate) mod torture;

@@ -16,6 +16,7 @@ pub mod process;
 pub mod processes;
 mod spawner;
 pub mod tools;
+pub mod torture;
 pub mod user;
 
 /// One line about what is being done, for the person waiting.

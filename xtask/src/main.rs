@@ -17,11 +17,13 @@ cargo xtask <command>
                                     webhook become a charge, a ledger entry and a raised quota
   test [runner's arguments …]       build everything and run the whole test suite, with cargo-nextest
                                     if it is there, else with `cargo test`
+  torture [--seed N] [--minutes M] … start everything for real, break it in every way while it works, and
+                                    judge by the books of Stripe and the KMS whether the promise was kept
   schemas [--check]                 write the JSON Schemas and the AsyncAPI document into nats/
                                     (or fail if they differ)
   help                              this text
 
-demo and test look for nats-server (2.11 or newer) and PostgreSQL (15 or newer) and install what the
+demo, test and torture look for nats-server (2.11 or newer) and PostgreSQL (15 or newer) and install what the
 machine lacks, saying so. To choose them yourself, set BILL_NATS_SERVER (the program) and
 BILL_POSTGRES_BIN (the folder of initdb, pg_ctl and postgres).";
 
@@ -40,6 +42,7 @@ fn run(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
         "test" => commands::test::prepare(&args),
         commands::test::SUPERVISE => commands::test::supervise(&args),
         "schemas" => commands::schemas::run(&args),
+        "torture" => commands::torture::run(&args),
         "help" | "--help" | "-h" => {
             say(HELP);
             Ok(ExitCode::SUCCESS)

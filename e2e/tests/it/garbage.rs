@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use e2e::client::{limit_exceeded, sign};
+use e2e::random::Random;
 use e2e::stack::WEBHOOK_SECRET;
 use e2e::{Options, Stack, books};
 use futures_util::{StreamExt, stream};
@@ -10,31 +11,6 @@ use serde_json::json;
 
 const REQUESTS: u64 = 100_000;
 const AT_ONCE: usize = 64;
-
-/// A small generator (xorshift) with a seed that is printed: a failing run can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or(0)
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = self.below(most + 1);
-        (0..length).map(|_| self.next().to_le_bytes()[0]).collect()
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
 
 /// A body between pure noise and an almost right one.
 fn body(random: &mut Random) -> Vec<u8> {
@@ -57,7 +33,7 @@ fn body(random: &mut Random) -> Vec<u8> {
         1 => {
             let mut body = limit_exceeded("team", "520", "500", random.below(1000));
             let at = random.below(body.len());
-            body[at] = random.next().to_le_bytes()[0];
+            body[at] = random.number().to_le_bytes()[0];
             body
         }
         2 => "[".repeat(random.below(5_000)).into_bytes(),
@@ -120,7 +96,7 @@ async fn a_hundred_thousand_random_requests_cause_no_5xx_and_no_panic() -> anyho
     let (client, base) = (stack.client.http.clone(), stack.client.ingress.clone());
     stream::iter(1..=REQUESTS)
         .for_each_concurrent(AT_ONCE, |seed| {
-            let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut random = Random::new(seed);
             let body = body(&mut random);
             let mut request = client.post(format!("{base}{}", random.pick(&paths)));
             for name in headers {

@@ -11,4 +11,5 @@ mod migrations;
 mod net;
 mod steps;
 mod stripe_side;
+mod torture;
 mod undo;

@@ -13,6 +13,7 @@ struct Customer {
     captured: i64,
     refunded: i64,
     intents: Vec<Value>,
+    refunds: Vec<Value>,
 }
 
 pub(super) fn of(world: &World, shared: &Shared, replays: u64) -> Value {
@@ -32,10 +33,19 @@ pub(super) fn of(world: &World, shared: &Shared, replays: u64) -> Value {
     for refund in world.newest_first("refund") {
         let by_currency = refunds.entry(text(refund, "status")).or_default();
         *by_currency.entry(text(refund, "currency")).or_default() += number(refund, "amount");
+        let charge = world.find(&text(refund, "charge")).map(owner).unwrap_or_default();
+        let customer = customers.entry(charge).or_default();
         if refund["status"] == "succeeded" {
-            let charge = world.find(&text(refund, "charge")).map(owner).unwrap_or_default();
-            customers.entry(charge).or_default().refunded += number(refund, "amount");
+            customer.refunded += number(refund, "amount");
         }
+        customer.refunds.push(json!({
+            "id": refund["id"],
+            "payment_intent": refund["payment_intent"],
+            "amount": refund["amount"],
+            "currency": refund["currency"],
+            "status": refund["status"],
+            "metadata": refund["metadata"],
+        }));
     }
     let mut by_status: BTreeMap<String, u64> = BTreeMap::new();
     for intent in world.newest_first("payment_intent") {
@@ -82,8 +92,8 @@ fn by_customer(customers: BTreeMap<String, Customer>) -> Value {
     customers
         .into_iter()
         .map(|(id, customer)| {
-            let Customer { captured, refunded, intents } = customer;
-            (id, json!({ "captured": captured, "refunded": refunded, "payment_intents": intents }))
+            let Customer { captured, refunded, intents, refunds } = customer;
+            (id, json!({ "captured": captured, "refunded": refunded, "payment_intents": intents, "refunds": refunds }))
         })
         .collect()
 }

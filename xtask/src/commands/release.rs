@@ -1,0 +1,36 @@
+//! Commands that build everything for release and become one of its programs.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use xtask::tools::{self, Tools};
+use xtask::{folder, paths, say};
+
+use crate::cargo;
+
+const PACKAGES: [&str; 7] = ["ingress", "recharger", "ledger", "syncer", "simulators", "e2e", "common"];
+
+/// Builds the whole system, finds the servers it needs, and becomes this program of it.
+pub(super) fn become_program(name: &str, args: &[OsString]) -> Result<ExitCode> {
+    folder::sweep();
+    let tools = Tools::find_or_install()?;
+    say("building for release (the first time takes minutes) …");
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let build = cargo::program().args(["build", "--release", "--bins"]).args(packages);
+    build.run().with_context(|| format!("building for `{name}`"))?;
+    let bin_dir = paths::target_dir().join("release");
+    let program = bin_dir.join(name);
+    let mut command = Command::new(&program);
+    command.args(args).envs(tools.envs()).env(tools::BIN_DIR, bin_dir);
+    // All of it is on this machine: a proxy that the environment names could not reach it.
+    for variable in ["NO_PROXY", "no_proxy"] {
+        let others = env::var(variable).unwrap_or_default();
+        command.env(variable, format!("127.0.0.1,localhost,{others}"));
+    }
+    // Not as a child: a Ctrl-C would end us at once, and the shell's prompt would come back while
+    // the program is still tidying up. Returns only if it fails.
+    Err(command.exec()).with_context(|| format!("starting {}", program.display()))
+}
