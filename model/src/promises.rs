@@ -125,6 +125,8 @@ fn all_said(world: &World) -> bool {
             _ => true,
         })
     });
+    // Whoever hears of a refund has heard of the charge.
+    let charges = world.refunds.iter().all(|row| !row.was_refunded || said(Message::Charged(row.recharge)));
     let refunds = (0..).zip(&world.refunds).all(|(number, row)| match row.status {
         RefundStatus::Succeeded => said(Message::Refunded(number)),
         RefundStatus::Failed if row.was_refunded => said(Message::RefundReturned(number)),
@@ -133,5 +135,5 @@ fn all_said(world: &World) -> bool {
     let books = (1..=world.version()).all(|version| said(Message::Booked(version)));
     let pushes = world.recorded.iter().all(|(cause, version)| said(Message::Synced(*cause, *version)));
     let failures = world.given_up.iter().all(|version| said(Message::SyncFailed(*version)));
-    recharges && refunds && books && pushes && failures
+    recharges && charges && refunds && books && pushes && failures
 }

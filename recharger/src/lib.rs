@@ -47,7 +47,7 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyh
 
 async fn patrol(recharger: Recharger, broker: Broker, interval: Duration, shutdown: Shutdown) {
     periodic::every(interval, &shutdown, || async {
-        if let Err(failure) = recharger.patrol(&broker).await {
+        if let Err(failure) = recharger.patrol(&broker, &shutdown).await {
             tracing::warn!("the patrol could not look, and looks again: {failure:#}");
         }
     })

@@ -9,6 +9,7 @@ use common::contract::Outgoing;
 use common::failure::Failure;
 use common::ids::RechargeId;
 use common::periodic::Publish;
+use common::shutdown::Shutdown;
 use futures_util::{StreamExt, stream};
 
 use crate::charge::{cancel, charge};
@@ -38,17 +39,18 @@ impl Recharger {
         self.clock.now() + self.lease()
     }
 
-    /// One round: everything that is due now.
+    /// One round: everything that is due when it begins. What comes due again meanwhile is for the next one, so that a round
+    /// has an end, however badly Stripe does; and a shutdown ends it after what is taken.
     ///
     /// # Errors
     /// When the database can't be asked what is due. What goes wrong with one recharge is logged, and looked at again.
-    pub async fn patrol(&self, publisher: &impl Publish) -> Result<(), Failure> {
-        loop {
-            let now = self.clock.now();
-            let lease = now + self.lease();
-            let due = record::repo::take_due(&self.pool, now, lease, BATCH).await?;
-            let refunds = refunds::repo::take_due(&self.pool, now, lease, BATCH).await?;
-            let disputes = disputes::repo::take_due(&self.pool, now, lease, BATCH).await?;
+    pub async fn patrol(&self, publisher: &impl Publish, shutdown: &Shutdown) -> Result<(), Failure> {
+        let began = self.clock.now();
+        while !shutdown.is_given() {
+            let lease = self.clock.now() + self.lease();
+            let due = record::repo::take_due(&self.pool, began, lease, BATCH).await?;
+            let refunds = refunds::repo::take_due(&self.pool, began, lease, BATCH).await?;
+            let disputes = disputes::repo::take_due(&self.pool, began, lease, BATCH).await?;
             if due.is_empty() && refunds.is_empty() && disputes.is_empty() {
                 break;
             }

@@ -58,7 +58,7 @@ pub(super) fn patrol(steps: &mut Steps<'_>) {
             steps.progress(Label("the patrol takes refund", number), |world| world.tasks.push(Task::Refund { refund }));
         } else if row.unsaid {
             steps.progress(Label("the patrol says again what became of refund", number), |world| {
-                let out = says(world, refund).into_iter().collect();
+                let out = says(world, refund);
                 finish(world, None, out, Some(Said::Refund(refund)));
             });
         }
@@ -84,12 +84,19 @@ fn heard_of(world: &World, made: u8) -> Option<Heard> {
     })
 }
 
-fn says(world: &World, refund: u8) -> Option<Message> {
-    match world.refund(refund)? {
-        Refund { status: RefundStatus::Succeeded, .. } => Some(Message::Refunded(refund)),
-        Refund { status: RefundStatus::Failed, made: Some(_), .. } => Some(Message::RefundReturned(refund)),
-        _ => None,
+fn says(world: &World, refund: u8) -> Vec<Message> {
+    match world.refund(refund) {
+        Some(row) if row.status == RefundStatus::Succeeded => tells(world, row.recharge, refund),
+        Some(Refund { status: RefundStatus::Failed, made: Some(_), .. }) => vec![Message::RefundReturned(refund)],
+        _ => Vec::new(),
     }
+}
+
+/// That it was made; and before that the charge, which nobody may have heard of while it is not in the books.
+fn tells(world: &World, recharge: u8, refund: u8) -> Vec<Message> {
+    let unbooked = world.record(recharge).is_some_and(|record| record.ledger_version.is_none());
+    let charged = unbooked.then_some(Message::Charged(recharge));
+    charged.into_iter().chain([Message::Refunded(refund)]).collect()
 }
 
 /// Makes a refund at Stripe under a key.
@@ -197,12 +204,12 @@ pub(super) fn heard(steps: &mut Steps<'_>, number: usize, refund: u8, made: Opti
     steps.progress(Label("the recharger writes down what became of refund", refund.into()), |world| {
         end_task(world, number);
         let out = move_refund(world, refund, made, heard);
-        finish(world, None, out.into_iter().collect(), Some(Said::Refund(refund)));
+        finish(world, None, out, Some(Said::Refund(refund)));
     });
 }
 
-fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) -> Option<Message> {
-    let row = world.refunds.get_mut(usize::from(refund))?;
+fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) -> Vec<Message> {
+    let Some(row) = world.refunds.get_mut(usize::from(refund)) else { return Vec::new() };
     let (before, recharge) = (row.status, row.recharge);
     let (status, command) = advance_refund(before, heard.fact());
     row.status = status;
@@ -214,11 +221,11 @@ fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) ->
                 row.was_refunded = true;
                 count(world, recharge, AMOUNT);
             }
-            Some(Message::Refunded(refund))
+            tells(world, recharge, refund)
         }
         Some(RefundCommand::AlarmAndRepeat) => {
             row.refusals += 1;
-            Some(Message::RefundRefused(refund, row.refusals))
+            vec![Message::RefundRefused(refund, row.refusals)]
         }
         Some(RefundCommand::AlarmAndReplace) => {
             row.unsaid = true;
@@ -227,10 +234,10 @@ fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) ->
                 count(world, recharge, -AMOUNT);
             }
             open_undo(world, recharge);
-            Some(Message::RefundReturned(refund))
+            vec![Message::RefundReturned(refund)]
         }
-        Some(RefundCommand::SayFailed) => row.made.map(|_| Message::RefundReturned(refund)),
-        None => None,
+        Some(RefundCommand::SayFailed) => row.made.map(|_| Message::RefundReturned(refund)).into_iter().collect(),
+        None => Vec::new(),
     };
     owe(world, recharge);
     said

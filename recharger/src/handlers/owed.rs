@@ -123,9 +123,7 @@ impl Recharger {
     pub(super) async fn payment_failed_before(&self, record: &Record) -> Result<Vec<Outgoing>, Failure> {
         let mut connection = self.pool.acquire().await?;
         let rows = refund_rows::of_recharge(&mut connection, record.recharge_id).await?;
-        rows.iter()
-            .filter(|row| row.cause == RefundCause::PaymentFailed && row.was_refunded)
-            .map(|row| row.refunded(record))
-            .collect()
+        let failed = rows.iter().filter(|row| row.cause == RefundCause::PaymentFailed && row.was_refunded);
+        Ok(failed.map(|row| row.tells(record)).collect::<Result<Vec<_>, _>>()?.concat())
     }
 }

@@ -30,7 +30,7 @@ impl Recharger {
         if refund.status == RefundStatus::Succeeded {
             let mut connection = self.pool.acquire().await?;
             let record = self.record_of(&mut connection, &refund).await?;
-            return Ok(vec![refund.refunded(&record)?]);
+            return refund.tells(&record);
         }
         // From here on the database knows of it, and the patrol carries on where this try does not come to an end.
         let now = self.clock.now();

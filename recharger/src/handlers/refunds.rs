@@ -21,7 +21,7 @@ impl Recharger {
         let record = self.record_of(&mut connection, refund).await?;
         drop(connection);
         match refund.status {
-            RefundStatus::Succeeded => return Ok(vec![refund.refunded(&record)?]),
+            RefundStatus::Succeeded => return refund.tells(&record),
             RefundStatus::Failed if refund.stripe_refund_id.is_some() => {
                 return Ok(vec![refund.failed(refund.ended_at.unwrap_or(refund.created_at))?]);
             }
@@ -154,7 +154,7 @@ impl Recharger {
         let said = match command {
             // What has ended is only said again; when the patrol says it last stays as it is.
             Some(RefundCommand::SayRefunded) if before == RefundStatus::Succeeded => {
-                return Ok(vec![refund.refunded(&record)?]);
+                return refund.tells(&record);
             }
             Some(RefundCommand::SayFailed) if refund.stripe_refund_id.is_some() => {
                 return Ok(vec![refund.failed(refund.ended_at.unwrap_or(refund.created_at))?]);
@@ -175,13 +175,13 @@ impl Recharger {
                     record.next_at = None;
                 }
                 self.metrics.outcomes.with_label_values(&["refunded", refund.cause.as_str()]).inc();
-                Some(refund.refunded(&record)?)
+                refund.tells(&record)?
             }
             Some(RefundCommand::AlarmAndRepeat) => {
                 refund.refusals += 1;
                 refund.next_at = Some(deadlines.refund_again(refund.refusals, now));
                 self.alarm(&refund);
-                Some(refund.failed(now)?)
+                vec![refund.failed(now)?]
             }
             Some(RefundCommand::AlarmAndReplace) => {
                 refund.next_at = lease;
@@ -198,15 +198,15 @@ impl Recharger {
                     refund_rows::open(tx, &next, now).await?;
                 }
                 self.alarm(&refund);
-                Some(refund.failed(now)?)
+                vec![refund.failed(now)?]
             }
             None if refund.status.is_open() => {
                 refund.next_at = Some(deadlines.refund_look(refund.tries, now));
-                None
+                Vec::new()
             }
             None => {
                 refund.next_at = None;
-                None
+                Vec::new()
             }
         };
         refund_rows::save(tx, &refund, now).await?;
@@ -216,7 +216,7 @@ impl Recharger {
             correlation_id = %refund.correlation_id, refund_id = refund.stripe_refund_id.as_deref().unwrap_or_default(),
             "refund {} of {} is {}; recharge {} is {}", refund.refund_key, refund.total, refund.status.as_str(),
             record.recharge_id, record.state.as_str());
-        Ok(said.into_iter().collect())
+        Ok(said)
     }
 
     fn alarm(&self, refund: &Refund) {

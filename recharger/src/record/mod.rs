@@ -150,7 +150,8 @@ impl Record {
         ))
     }
 
-    fn charged(&self) -> Result<Outgoing, Failure> {
+    /// `recharges.charged`, whatever became of it since.
+    pub(crate) fn charged(&self) -> Result<Outgoing, Failure> {
         self.event(
             self.charged_at,
             RechargeChargedV1 {

@@ -148,11 +148,23 @@ impl Refund {
         Event::following(&cause, &self.organization, time, &self.correlation_id, data).outgoing()
     }
 
+    /// What a refund that was made says: `recharges.refunded`; and before it `recharges.charged`, as long as the charge is not
+    /// in the books. It may have been undone before anybody came to say that it was made, and whoever hears of the refund
+    /// shall have heard of the charge.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when a row lacks what its event needs.
+    pub fn tells(&self, record: &Record) -> Result<Vec<Outgoing>, Failure> {
+        let unheard = !record.is_in_the_books() && record.charged_at.is_some();
+        let charged = unheard.then(|| record.charged()).transpose()?;
+        Ok(charged.into_iter().chain([self.refunded(record)?]).collect())
+    }
+
     /// `recharges.refunded`, from what is stored.
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the row lacks what the event needs.
-    pub fn refunded(&self, record: &Record) -> Result<Outgoing, Failure> {
+    fn refunded(&self, record: &Record) -> Result<Outgoing, Failure> {
         let refund_id = self.stripe_refund_id.clone().ok_or_else(|| {
             Failure::malformed(anyhow::anyhow!("refund {} has succeeded but has no id of Stripe's", self.refund_key))
         })?;

@@ -9,6 +9,7 @@ use common::clock::{Clock, SystemClock};
 use common::contract::{Event, Outgoing, QuotaLowV1, RechargeChargedV1, RechargeRequestedV1};
 use common::ids::{EventId, OrganizationId};
 use common::money::{Currency, Money};
+use common::shutdown::Shutdown;
 use common::worker::{Delivery, Handler};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -194,7 +195,7 @@ async fn run(caps: Caps, steps: Vec<Step>, at_once: usize) -> anyhow::Result<()>
                     let (chain, replica) = (chain.clone(), *replica);
                     tasks.push(tokio::spawn(async move {
                         let published = Published::default();
-                        drop(chain.replicas[replica].patrol(&published).await);
+                        drop(chain.replicas[replica].patrol(&published, &Shutdown::new()).await);
                         for event in published.take() {
                             chain.follow(replica, event).await;
                         }

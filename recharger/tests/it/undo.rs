@@ -12,6 +12,7 @@ use common::contract::{
 };
 use common::ids::{EventId, RechargeId};
 use common::money::{Currency, Money};
+use common::shutdown::Shutdown;
 use common::worker::Handler;
 use recharger::{OnSyncFailure, Recharger, Rules};
 use rust_decimal::Decimal;
@@ -98,7 +99,7 @@ impl Scene {
     }
 
     pub(crate) async fn patrol(&self) -> anyhow::Result<Vec<Outgoing>> {
-        self.recharger.patrol(&self.published).await?;
+        self.recharger.patrol(&self.published, &Shutdown::new()).await?;
         Ok(self.published.take())
     }
 
@@ -142,6 +143,32 @@ async fn what_was_moved_is_said_although_nobody_brings_the_message_again() -> an
         scene.world.remove().await?;
     }
     Ok(())
+}
+
+/// Found by a fault campaign: the process died before it said that the charge was made, and the next look undid it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hears_of_the_refund_has_heard_of_the_charge() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let lost = scene.recharger.handle(&scene.world.limit_exceeded("evt_1", "500", 1)).await?;
+    let said = scene.later(MINUTES(11)).await?;
+    assert_eq!(subjects(&said), ["recharges.charged.acme", "recharges.refunded.acme"]);
+    assert_eq!((&said[0].id, &said[0].body), (&lost[0].id, &lost[0].body));
+    scene.world.remove().await
+}
+
+/// Found by a fault campaign: a round went on, and the service with it, as long as something came due again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_ends_the_patrol() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let charged = scene.charged().await?;
+    scene.clock.advance(chrono::Duration::minutes(11));
+    let shutdown = Shutdown::new();
+    shutdown.give();
+    scene.recharger.patrol(&scene.published, &shutdown).await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "charged");
+    scene.patrol().await?;
+    assert_eq!(scene.state(charged.recharge_id).await?, "refunded");
+    scene.world.remove().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
