@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod explore;
+mod messages;
 mod promises;
 mod rules;
 mod steps;

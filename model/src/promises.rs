@@ -5,8 +5,9 @@ use recharger::saga::{RefundStatus, State};
 
 use crate::System;
 use crate::explore::COMES_TO_REST;
+use crate::messages::Message;
 use crate::steps::NEVER_OLDER;
-use crate::world::{AMOUNT, Made, Message, Record, World, index};
+use crate::world::{AMOUNT, Made, Record, World, index};
 
 const ENDED_HOLDS_NOTHING: &str =
     "no recharge has ended while money is captured that is neither credited and in force nor given back";

@@ -2,8 +2,9 @@
 
 use super::{Steps, acknowledge, end_task, go_on, ledger, recharger, syncer};
 use crate::explore::Label;
+use crate::messages::{Consumer, Delivery, Message};
 use crate::rules::Broken;
-use crate::world::{Consumer, Delivery, Message, Task, World, index};
+use crate::world::{Task, World, index};
 
 /// The sender repeats a webhook until it is told that it was accepted. Ingress publishes first, and tells it then.
 pub(super) fn sender(steps: &mut Steps<'_>) {

@@ -11,8 +11,9 @@ use ledger::posting::{self, Booked, Decision, PostingError, RechargeBooks};
 use super::broker::begin;
 use super::{Steps, finish};
 use crate::explore::Label;
+use crate::messages::{Delivery, Message};
 use crate::rules::Broken;
-use crate::world::{AMOUNT, Delivery, Message, Transaction, World, now};
+use crate::world::{AMOUNT, Transaction, World, now};
 
 pub(super) fn deliver(steps: &mut Steps<'_>, delivery: Delivery, beside: bool) {
     let forgets = steps.is_broken(Broken::CreditWithoutUniqueKey);

@@ -4,6 +4,7 @@
 
 mod broker;
 mod ledger;
+mod patrol;
 mod recharger;
 mod refunds;
 mod stripe;
@@ -13,8 +14,9 @@ pub(crate) use syncer::NEVER_OLDER;
 
 use crate::System;
 use crate::explore::{Label, Step};
+use crate::messages::{Delivery, Message};
 use crate::rules::{Broken, Left};
-use crate::world::{Delivery, Message, Said, Task, World};
+use crate::world::{Said, Task, World};
 
 /// Everything that may happen next.
 pub(crate) fn all(system: &System, world: &World) -> Vec<Step<World>> {
@@ -31,8 +33,8 @@ pub(crate) fn all(system: &System, world: &World) -> Vec<Step<World>> {
     for number in 0..world.tasks.len() {
         task(&mut steps, number);
     }
-    recharger::time(&mut steps);
-    recharger::patrol(&mut steps);
+    patrol::time(&mut steps);
+    patrol::patrol(&mut steps);
     refunds::patrol(&mut steps);
     stripe::by_itself(&mut steps);
     syncer::by_itself(&mut steps);

@@ -6,7 +6,8 @@ use recharger::saga::{Fact, RefundCommand, RefundStatus, State, advance, advance
 use super::recharger::is_promised;
 use super::{Steps, end_task, finish, go_on};
 use crate::explore::Label;
-use crate::world::{AMOUNT, Heard, Made, Message, Refund, Said, Task, World, index};
+use crate::messages::Message;
+use crate::world::{AMOUNT, Heard, Made, Refund, Said, Task, World, index};
 
 /// The undo: everything that is left, unless it is promised to another refund.
 pub(super) fn open_undo(world: &mut World, recharge: u8) {
@@ -25,7 +26,6 @@ fn open(world: &mut World, recharge: u8) {
         was_tried: false,
         was_refunded: false,
         unsaid: false,
-        is_replaced: false,
     });
 }
 
@@ -229,7 +229,6 @@ fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) ->
         }
         Some(RefundCommand::AlarmAndReplace) => {
             row.unsaid = true;
-            row.is_replaced = true;
             if before == RefundStatus::Succeeded {
                 count(world, recharge, -AMOUNT);
             }

@@ -3,8 +3,9 @@
 use super::recharger::certain;
 use super::{Steps, end_task, go_on};
 use crate::explore::Label;
+use crate::messages::Delivery;
 use crate::rules::Broken;
-use crate::world::{Bank, Certain, Delivery, Intent, Made, Stored, Task, World, index};
+use crate::world::{Bank, Certain, Intent, Made, Stored, Task, World, index};
 
 /// What the bank says; the words when Stripe's answer arrives, when it is lost, and when it is an error all the same.
 const ANSWERS: [(Bank, &str, &str, &str); 4] = [

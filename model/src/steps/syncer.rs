@@ -11,8 +11,9 @@ use super::broker::begin;
 use super::recharger::told;
 use super::{Steps, end_task, finish, go_on};
 use crate::explore::Label;
+use crate::messages::{Cause, Consumer, Delivery, Message};
 use crate::rules::Broken;
-use crate::world::{Cause, Consumer, Delivery, Message, Stage, Task, World, now};
+use crate::world::{Stage, Task, World, now};
 
 /// What a promise says of pushes.
 pub(crate) const NEVER_OLDER: &str = "a push never writes an older quota than one that was in force when it began";
