@@ -1,6 +1,6 @@
 //! `cargo xtask torture`: a fault campaign against real processes, and a verdict by the simulators' own books.
 //!
-//! Between the parts stand proxies ([`proxy`]). A seed gives a schedule of faults ([`schedule`]), which is carried out
+//! Between the parts stand proxies ([`proxy`]). A seed gives a schedule of faults ([`mod@schedule`]), which is carried out
 //! while organizations use up their quota and people ask for recharges and refunds. In the end everything is healed, the
 //! system comes to rest, and the books are judged ([`verdict`]).
 
