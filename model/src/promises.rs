@@ -85,7 +85,7 @@ fn ended_well(world: &World, number: u8, record: &Record) -> bool {
     let held = world.held(number);
     match record.state {
         State::Settled => {
-            let in_force = world.pushed.is_some_and(|(version, _)| Some(version) >= record.ledger_version);
+            let in_force = world.pushed.is_some_and(|version| Some(version) >= record.ledger_version);
             unheard || (held == AMOUNT && record.ledger_version.is_some() && in_force)
         }
         _ => unheard || held == 0,

@@ -49,9 +49,9 @@ pub(crate) enum Task {
     /// It asks Stripe for a refund, or what became of one.
     Refund { refund: u8 },
     /// It writes down what is certain of a refund, and Stripe's refund where there is one.
-    Heard { refund: u8, made: Option<u8>, heard: Heard },
+    Heard { refund: u8, made: Option<u8>, fact: RefundFact },
     /// It brings the KMS to a quota.
-    Push { input: Option<Delivery>, cause: Cause, version: u8, quota: i64, pushed: u8, locked: bool, stage: Stage },
+    Push { input: Option<Delivery>, cause: Cause, version: u8, pushed: u8, locked: bool, stage: Stage },
     /// It gives a message up.
     Park { input: Delivery },
 }
@@ -63,29 +63,6 @@ pub(crate) enum Said {
     Recharge(u8, State),
     /// A refund.
     Refund(u8),
-}
-
-/// What became certain of a refund.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Heard {
-    Refused,
-    Accepted,
-    Done,
-    GivenUp,
-    Moot,
-}
-
-impl Heard {
-    /// As the saga knows it.
-    pub(crate) fn fact(self) -> RefundFact {
-        match self {
-            Self::Refused => RefundFact::Refused,
-            Self::Accepted => RefundFact::Accepted,
-            Self::Done => RefundFact::Done,
-            Self::GivenUp => RefundFact::GivenUp,
-            Self::Moot => RefundFact::Moot,
-        }
-    }
 }
 
 /// How far a push is.
@@ -108,7 +85,7 @@ pub(crate) struct Record {
     pub(crate) settled_by: Option<Message>,
     pub(crate) new_quota: Option<i64>,
     pub(crate) given_back: i64,
-    /// The patrol moved it and has not said so.
+    /// It was moved, and nobody may have said so: the lease is still to end.
     pub(crate) unsaid: bool,
     /// `credit_by` has passed, by the recharger's clock and by the database's.
     pub(crate) credit_overdue: bool,
@@ -203,8 +180,9 @@ pub struct World {
     pub(crate) decided: Vec<Option<bool>>,
     pub(crate) records: Vec<Option<Record>>,
     pub(crate) refunds: Vec<Refund>,
-    pub(crate) known: (u8, i64),
-    pub(crate) in_force: (u8, i64),
+    /// The newest version of the ledger that the recharger knows, and the newest of which it knows that it is in force.
+    pub(crate) known: u8,
+    pub(crate) in_force: u8,
     pub(crate) rests: bool,
     // Stripe.
     pub(crate) intents: Vec<Intent>,
@@ -216,8 +194,9 @@ pub struct World {
     // The ledger.
     pub(crate) books: Vec<Arc<Transaction>>,
     // The syncer's tables.
-    pub(crate) target: (u8, i64),
-    pub(crate) pushed: Option<(u8, i64)>,
+    /// The newest version that it knows, and the one that it has pushed last.
+    pub(crate) target: u8,
+    pub(crate) pushed: Option<u8>,
     pub(crate) recorded: BTreeMap<Cause, u8>,
     pub(crate) given_up: BTreeSet<u8>,
     // The KMS.
@@ -241,8 +220,8 @@ impl World {
             decided: vec![None; triggers],
             records: vec![None; triggers],
             refunds: Vec::new(),
-            known: (0, 0),
-            in_force: (0, 0),
+            known: 0,
+            in_force: 0,
             rests: false,
             intents: Vec::new(),
             keys: BTreeMap::new(),
@@ -251,7 +230,7 @@ impl World {
             refund_keys: BTreeMap::new(),
             late_refunds: BTreeSet::new(),
             books: Vec::new(),
-            target: (0, 0),
+            target: 0,
             pushed: None,
             recorded: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -312,7 +291,7 @@ impl World {
                 .enumerate()
                 .all(|(number, record)| record.as_ref().is_none_or(|record| !waits(record) && !unsaid(number, record)));
         if knows_all {
-            (*known, *in_force) = ((0, 0), (0, 0));
+            (*known, *in_force) = (0, 0);
             pending.retain(|delivery| {
                 let news =
                     matches!(delivery.message, Message::Booked(_) | Message::Synced(..) | Message::SyncFailed(_));
@@ -377,6 +356,16 @@ impl World {
     /// Whether somebody works on a delivery.
     pub(crate) fn is_held(&self, delivery: Delivery) -> bool {
         self.tasks.iter().any(|task| task.input() == Some(delivery))
+    }
+
+    /// Whether somebody is about to give a delivery up.
+    pub(crate) fn is_parking(&self, delivery: Delivery) -> bool {
+        self.tasks.contains(&Task::Park { input: delivery })
+    }
+
+    /// Whether a refund of a recharge is open: its amount is not free for another.
+    pub(crate) fn is_promised(&self, recharge: u8) -> bool {
+        self.refunds.iter().any(|row| row.recharge == recharge && row.status.is_open())
     }
 
     /// Whether a push holds the lock.

@@ -245,7 +245,7 @@ impl RefundStatus {
 }
 
 /// What became known of a refund.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefundFact {
     /// Stripe definitely did not make it.
     Refused,

@@ -48,11 +48,10 @@ fn accept(world: &mut World, number: usize) {
 pub(super) fn deliveries(steps: &mut Steps<'_>) {
     for delivery in &steps.world.pending {
         let (delivery, held) = (*delivery, steps.world.is_held(*delivery));
-        let parks = steps.world.tasks.iter().any(|task| matches!(task, Task::Park { input } if *input == delivery));
         if steps.may_begin() && !held {
             deliver(steps, delivery, false);
             park_begins(steps, delivery);
-        } else if steps.may_begin() && !parks {
+        } else if steps.may_begin() && !steps.world.is_parking(delivery) {
             // Whoever has it is slow, or stopped: the broker brings it to another.
             deliver(steps, delivery, true);
         }
@@ -153,8 +152,7 @@ pub(super) fn park(steps: &mut Steps<'_>, number: usize, input: Delivery) {
 /// An operator brings a dead letter back, to the consumer that gave it up.
 pub(super) fn dead_letters(steps: &mut Steps<'_>) {
     for delivery in &steps.world.dead {
-        let parks = steps.world.tasks.iter().any(|task| matches!(task, Task::Park { input } if input == delivery));
-        if !parks {
+        if !steps.world.is_parking(*delivery) {
             steps.progress(Label("an operator redrives a dead letter of", consumer(delivery.to)), |world| {
                 world.dead.remove(delivery);
                 world.pending.insert(*delivery);

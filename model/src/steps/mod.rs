@@ -51,7 +51,7 @@ fn task(steps: &mut Steps<'_>, number: usize) {
         Task::Cancel { recharge } => stripe::cancel(steps, number, *recharge),
         Task::Record { input, recharge, certain } => recharger::record(steps, number, *input, *recharge, *certain),
         Task::Refund { refund } => refunds::ask(steps, number, *refund),
-        Task::Heard { refund, made, heard } => refunds::heard(steps, number, *refund, *made, *heard),
+        Task::Heard { refund, made, fact } => refunds::heard(steps, number, *refund, *made, *fact),
         Task::Push { .. } => syncer::push(steps, number),
     }
     steps.fault(

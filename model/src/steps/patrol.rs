@@ -80,8 +80,7 @@ pub(super) fn patrol(steps: &mut Steps<'_>) {
             look(steps, label, recharge, record);
         }
         // Its money is going back although no refund is open.
-        let open = steps.world.refunds.iter().any(|row| row.recharge == recharge && row.status.is_open());
-        if record.state.is_giving_back() && !open {
+        if record.state.is_giving_back() && !steps.world.is_promised(recharge) {
             steps.progress(Label("the patrol takes up what is owed of recharge", number), |world| {
                 refunds::owe(world, recharge);
             });

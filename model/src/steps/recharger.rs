@@ -3,18 +3,17 @@
 
 use common::ids::{EventId, RechargeId};
 use common::money::{Currency, FeePolicy, Money};
-
 use recharger::decide::{Decision, Trigger, decide};
 use recharger::history::History;
 use recharger::policy::{Policy, SavedCard, TargetBasis};
-use recharger::saga::{Command, Fact, RefundStatus, State, advance};
+use recharger::saga::{Command, Fact, State, advance};
 use rust_decimal::Decimal;
 
 use super::broker::begin;
 use super::{Steps, end_task, finish, go_on, refunds};
 use crate::System;
 use crate::explore::Label;
-use crate::messages::{Cause, Delivery, Message};
+use crate::messages::{Delivery, Message};
 use crate::rules::Broken;
 use crate::world::{AMOUNT, Bank, Certain, HOUR, Record, Said, Task, World, index, now};
 
@@ -31,9 +30,7 @@ pub(super) fn deliver(steps: &mut Steps<'_>, delivery: Delivery, beside: bool) {
         Message::Synced(cause, version) => {
             begin(steps, beside, Label("the recharger hears what is in force, version", version.into()), |world| {
                 let quota = world.quota(version);
-                if version > world.in_force.0 {
-                    world.in_force = (version, quota);
-                }
+                world.in_force = world.in_force.max(version);
                 let out = settle(world, version, quota, Message::Synced(cause, version));
                 finish(world, input, out, None);
             });
@@ -137,14 +134,15 @@ fn charges(system: &System, world: &World, trigger: u8) -> bool {
         card: Some(SavedCard { customer_id: String::new(), payment_method_id: String::new(), fingerprint: None }),
     };
     // As `repo::history` reads it.
+    let quota = world.quota(world.known);
     let settled = |(number, record): (usize, &Option<Record>)| {
         let settled = record.as_ref().filter(|record| record.state == State::Settled)?;
-        (settled.new_quota? <= world.known.1).then(|| limit_of(system, index(number)))
+        (settled.new_quota? <= quota).then(|| limit_of(system, index(number)))
     };
     let in_flight = world.records.iter().flatten().any(|record| record.state.in_flight());
     let zero = Money::zero(currency);
     let history = History {
-        quota: decimal(world.known.1),
+        quota: decimal(quota),
         answered_limit: world.records.iter().enumerate().filter_map(settled).max().map(decimal),
         in_flight: in_flight.then(|| RechargeId::for_trigger(&EventId::from_body("evt", b"another"))),
         recharges_today: 0,
@@ -222,14 +220,12 @@ fn fact_of(certain: Certain) -> Fact {
 
 /// The ledger booked something (`handlers/facts.rs`).
 fn booked(world: &mut World, version: u8) -> Vec<Message> {
-    let quota = world.quota(version);
-    if version > world.known.0 {
-        world.known = (version, quota);
-    }
+    world.known = world.known.max(version);
     let Some(transaction) = world.books.get(usize::from(version) - 1).cloned() else { return Vec::new() };
     if transaction.booked.kind != common::contract::PostingKind::Charge {
         return Vec::new();
     }
+    let in_force = world.in_force;
     let Some(record) = world.record_mut(transaction.recharge) else { return Vec::new() };
     let (state, _) = advance(record.state, Fact::Credited);
     if state != record.state {
@@ -237,9 +233,9 @@ fn booked(world: &mut World, version: u8) -> Vec<Message> {
         record.ledger_version = Some(version);
         record.unsaid = false;
     }
-    let contains = record.ledger_version.is_some_and(|wanted| wanted <= world.in_force.0);
+    let contains = record.ledger_version.is_some_and(|wanted| wanted <= in_force);
     if contains {
-        let quota = world.in_force.1;
+        let quota = world.quota(in_force);
         return settle_one(world, transaction.recharge, quota, Message::Booked(version)).into_iter().collect();
     }
     Vec::new()
@@ -272,7 +268,7 @@ fn settle_one(world: &mut World, recharge: u8, quota: i64, cause: Message) -> Op
 /// The quota was not brought into force in time (`handlers/facts.rs`, `quota_failed`).
 fn sync_failed(world: &mut World, version: u8) {
     let Some(transaction) = world.books.get(usize::from(version) - 1).cloned() else { return };
-    let in_force = world.in_force.0;
+    let in_force = world.in_force;
     let waits = world.record(transaction.recharge).is_some_and(|record| {
         matches!(record.state, State::Charged | State::Credited)
             && record.ledger_version.is_none_or(|wanted| wanted > in_force)
@@ -294,20 +290,7 @@ pub(super) fn give_back(world: &mut World, recharge: u8, fact: Fact) {
     refunds::open_undo(world, recharge);
 }
 
-/// Whether a refund of a recharge is under way that somebody may still finish.
-pub(super) fn is_promised(world: &World, recharge: u8) -> bool {
-    world
-        .refunds
-        .iter()
-        .any(|row| row.recharge == recharge && matches!(row.status, RefundStatus::Requested | RefundStatus::Pending))
-}
-
 /// Goes on to write down what became certain.
 pub(super) fn certain(world: &mut World, number: usize, input: Option<Delivery>, recharge: u8, certain: Certain) {
     go_on(world, number, Task::Record { input, recharge, certain });
-}
-
-/// The cause of a push as the message that tells of it.
-pub(super) fn told(cause: Cause, version: u8) -> Message {
-    Message::Synced(cause, version)
 }

@@ -1,18 +1,17 @@
 //! Refunds (`recharger/src/refunds/drive.rs`, `handlers/refunds.rs`, `handlers/owed.rs`), moved by the recharger's own
 //! [`advance_refund`].
 
-use recharger::saga::{Fact, RefundCommand, RefundStatus, State, advance, advance_refund};
+use recharger::saga::{Fact, RefundCommand, RefundFact, RefundStatus, State, advance, advance_refund};
 
-use super::recharger::is_promised;
 use super::{Steps, end_task, finish, go_on};
 use crate::explore::Label;
 use crate::messages::Message;
-use crate::world::{AMOUNT, Heard, Made, Refund, Said, Task, World, index};
+use crate::world::{AMOUNT, Made, Refund, Said, Task, World, index};
 
 /// The undo: everything that is left, unless it is promised to another refund.
 pub(super) fn open_undo(world: &mut World, recharge: u8) {
     let left = world.record(recharge).map_or(0, |record| AMOUNT - record.given_back);
-    if left > 0 && !is_promised(world, recharge) {
+    if left > 0 && !world.is_promised(recharge) {
         open(world, recharge);
     }
 }
@@ -62,25 +61,25 @@ pub(super) fn patrol(steps: &mut Steps<'_>) {
                 finish(world, None, out, Some(Said::Refund(refund)));
             });
         }
-        if let Some((made, heard)) = row.made.and_then(|made| Some((made, heard_of(steps.world, made)?)))
-            && is_news(row.status, heard)
+        if let Some((made, fact)) = row.made.and_then(|made| Some((made, fact_of(steps.world, made)?)))
+            && is_news(row.status, fact)
         {
             steps.progress(Label("Stripe hints at a change of refund", number), |world| {
-                world.tasks.push(Task::Heard { refund, made: Some(made), heard });
+                world.tasks.push(Task::Heard { refund, made: Some(made), fact });
             });
         }
     }
 }
 
-fn is_news(status: RefundStatus, heard: Heard) -> bool {
-    advance_refund(status, heard.fact()).0 != status
+fn is_news(status: RefundStatus, fact: RefundFact) -> bool {
+    advance_refund(status, fact).0 != status
 }
 
-fn heard_of(world: &World, made: u8) -> Option<Heard> {
+fn fact_of(world: &World, made: u8) -> Option<RefundFact> {
     world.made.get(usize::from(made)).map(|(_, made)| match made {
-        Made::Pending => Heard::Accepted,
-        Made::Succeeded => Heard::Done,
-        Made::Failed => Heard::GivenUp,
+        Made::Pending => RefundFact::Accepted,
+        Made::Succeeded => RefundFact::Done,
+        Made::Failed => RefundFact::GivenUp,
     })
 }
 
@@ -112,10 +111,10 @@ pub(super) fn ask(steps: &mut Steps<'_>, number: usize, refund: u8) {
     let about = usize::from(refund);
     let found = steps.world.made.iter().position(|(of, _)| *of == refund).map(index);
     if let Some(made) = row.made.or(found.filter(|_| row.was_tried))
-        && let Some(heard) = heard_of(steps.world, made)
+        && let Some(fact) = fact_of(steps.world, made)
     {
         steps.progress(Label("Stripe is asked what became of refund", about), |world| {
-            go_on(world, number, Task::Heard { refund, made: Some(made), heard });
+            go_on(world, number, Task::Heard { refund, made: Some(made), fact });
         });
         return;
     }
@@ -123,9 +122,9 @@ pub(super) fn ask(steps: &mut Steps<'_>, number: usize, refund: u8) {
     match steps.world.refund_keys.get(&key) {
         // Repeated to whoever has not looked first: a refund, or a refusal.
         Some(_) => steps.progress(Label("Stripe repeats its answer for refund", about), |world| {
-            let made = found.and_then(|made| Some((made, heard_of(world, made)?)));
-            let (made, heard) = made.map_or((None, Heard::Refused), |(made, heard)| (Some(made), heard));
-            go_on(world, number, Task::Heard { refund, made, heard });
+            let made = found.and_then(|made| Some((made, fact_of(world, made)?)));
+            let (made, fact) = made.map_or((None, RefundFact::Refused), |(made, fact)| (Some(made), fact));
+            go_on(world, number, Task::Heard { refund, made, fact });
         }),
         None if !is_refundable(steps.world, row.recharge) => moot(steps, number, refund, &row),
         None => send(steps, number, refund, key),
@@ -145,11 +144,11 @@ fn moot(steps: &mut Steps<'_>, number: usize, refund: u8, row: &Refund) {
     let other = steps.world.made.iter().enumerate().find(|(_, (other, made))| of(*other) && *made != Made::Failed);
     let other = other.map(|(made, (other, _))| (index(made), *other));
     steps.progress(Label("Stripe has nothing left to refund, refund", about), |world| match other {
-        Some((made, other)) if !back => match heard_of(world, made) {
-            Some(heard) => go_on(world, number, Task::Heard { refund: other, made: Some(made), heard }),
+        Some((made, other)) if !back => match fact_of(world, made) {
+            Some(fact) => go_on(world, number, Task::Heard { refund: other, made: Some(made), fact }),
             None => end_task(world, number),
         },
-        _ => go_on(world, number, Task::Heard { refund, made: None, heard: Heard::Moot }),
+        _ => go_on(world, number, Task::Heard { refund, made: None, fact: RefundFact::Moot }),
     });
 }
 
@@ -161,14 +160,14 @@ fn send(steps: &mut Steps<'_>, number: usize, refund: u8, key: (u8, u8)) {
             row.was_tried = true;
         }
     };
-    for (status, heard, what) in [
-        (Made::Succeeded, Heard::Done, "Stripe makes refund"),
-        (Made::Pending, Heard::Accepted, "Stripe takes refund, and will know later,"),
+    for (status, fact, what) in [
+        (Made::Succeeded, RefundFact::Done, "Stripe makes refund"),
+        (Made::Pending, RefundFact::Accepted, "Stripe takes refund, and will know later,"),
     ] {
         steps.progress(Label(what, about), |world| {
             tried(world);
             let made = make(world, key, status);
-            world.tasks.push(Task::Heard { refund, made: Some(made), heard });
+            world.tasks.push(Task::Heard { refund, made: Some(made), fact });
         });
     }
     steps.fault(
@@ -177,7 +176,7 @@ fn send(steps: &mut Steps<'_>, number: usize, refund: u8, key: (u8, u8)) {
         |world| {
             tried(world);
             world.refund_keys.insert(key, false);
-            world.tasks.push(Task::Heard { refund, made: None, heard: Heard::Refused });
+            world.tasks.push(Task::Heard { refund, made: None, fact: RefundFact::Refused });
         },
     );
     steps.fault(|left| &mut left.lost, Label("the request does not reach Stripe, for refund", about), tried);
@@ -200,18 +199,18 @@ fn send(steps: &mut Steps<'_>, number: usize, refund: u8, key: (u8, u8)) {
 }
 
 /// Writes down what is certain of a refund, and moves the recharge with it (`handlers/refunds.rs`, `move_refund`).
-pub(super) fn heard(steps: &mut Steps<'_>, number: usize, refund: u8, made: Option<u8>, heard: Heard) {
+pub(super) fn heard(steps: &mut Steps<'_>, number: usize, refund: u8, made: Option<u8>, fact: RefundFact) {
     steps.progress(Label("the recharger writes down what became of refund", refund.into()), |world| {
         end_task(world, number);
-        let out = move_refund(world, refund, made, heard);
+        let out = move_refund(world, refund, made, fact);
         finish(world, None, out, Some(Said::Refund(refund)));
     });
 }
 
-fn move_refund(world: &mut World, refund: u8, made: Option<u8>, heard: Heard) -> Vec<Message> {
+fn move_refund(world: &mut World, refund: u8, made: Option<u8>, fact: RefundFact) -> Vec<Message> {
     let Some(row) = world.refunds.get_mut(usize::from(refund)) else { return Vec::new() };
     let (before, recharge) = (row.status, row.recharge);
-    let (status, command) = advance_refund(before, heard.fact());
+    let (status, command) = advance_refund(before, fact);
     row.status = status;
     row.made = row.made.or(made);
     let said = match command {

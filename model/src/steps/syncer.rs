@@ -8,7 +8,6 @@ use syncer::plan::{Action, Contact, decide};
 use syncer::standing::{Book, Standing, standing};
 
 use super::broker::begin;
-use super::recharger::told;
 use super::{Steps, end_task, finish, go_on};
 use crate::explore::Label;
 use crate::messages::{Cause, Consumer, Delivery, Message};
@@ -24,7 +23,7 @@ pub(super) fn deliver(steps: &mut Steps<'_>, delivery: Delivery, beside: bool) {
     let cause = Cause::Booked(version);
     let label = Label("the syncer hears of version", version.into());
     if let Some(pushed) = steps.world.recorded.get(&cause).copied() {
-        return begin(steps, beside, label, |world| finish(world, input, vec![told(cause, pushed)], None));
+        return begin(steps, beside, label, |world| finish(world, input, vec![Message::Synced(cause, pushed)], None));
     }
     if steps.world.given_up.contains(&version) {
         return begin(steps, beside, label, |world| finish(world, input, vec![Message::SyncFailed(version)], None));
@@ -36,8 +35,8 @@ pub(super) fn deliver(steps: &mut Steps<'_>, delivery: Delivery, beside: bool) {
     let own = steps.is_broken(Broken::PushWithoutVersionCheck);
     begin(steps, beside, label, |world| {
         note(world, version);
-        let (version, quota) = if own { (version, world.quota(version)) } else { world.target };
-        push_to(world, input, cause, version, quota);
+        let version = if own { version } else { world.target };
+        push_to(world, input, cause, version);
     });
     if !beside {
         steps.fault(
@@ -52,15 +51,13 @@ pub(super) fn deliver(steps: &mut Steps<'_>, delivery: Delivery, beside: bool) {
 }
 
 fn note(world: &mut World, version: u8) {
-    if version > world.target.0 {
-        world.target = (version, world.quota(version));
-    }
+    world.target = world.target.max(version);
 }
 
 /// Reads, and decides what to do.
-fn push_to(world: &mut World, input: Option<Delivery>, cause: Cause, version: u8, quota: i64) {
-    let pushed = world.pushed.map_or(0, |(version, _)| version);
-    let action = decide(Decimal::new(quota, 2), Contact::Established, Some(Decimal::new(world.kms, 2)));
+fn push_to(world: &mut World, input: Option<Delivery>, cause: Cause, version: u8) {
+    let pushed = world.pushed.unwrap_or(0);
+    let action = decide(Decimal::new(world.quota(version), 2), Contact::Established, Some(Decimal::new(world.kms, 2)));
     let stage = match action {
         Action::Set { .. } => Stage::Write,
         Action::AlreadyThere => Stage::Record,
@@ -69,15 +66,15 @@ fn push_to(world: &mut World, input: Option<Delivery>, cause: Cause, version: u8
             return;
         }
     };
-    world.tasks.push(Task::Push { input, cause, version, quota, pushed, locked: true, stage });
+    world.tasks.push(Task::Push { input, cause, version, pushed, locked: true, stage });
 }
 
 /// Says that a push failed, unless a newer one covers it.
 fn give_up(world: &mut World, input: Option<Delivery>, version: u8) {
     match world.pushed {
-        Some((pushed, _)) if pushed >= version => {
+        Some(pushed) if pushed >= version => {
             world.recorded.insert(Cause::Booked(version), pushed);
-            finish(world, input, vec![told(Cause::Booked(version), pushed)], None);
+            finish(world, input, vec![Message::Synced(Cause::Booked(version), pushed)], None);
         }
         _ => {
             world.given_up.insert(version);
@@ -89,10 +86,10 @@ fn give_up(world: &mut World, input: Option<Delivery>, version: u8) {
 /// Writes, reads again, records: with the lock, if it is still held.
 pub(super) fn push(steps: &mut Steps<'_>, number: usize) {
     let Some(task) = steps.world.tasks.get(number).cloned() else { return };
-    let Task::Push { input, cause, version, quota, pushed, locked, stage } = task else { return };
-    let about = usize::from(version);
+    let Task::Push { input, cause, version, pushed, locked, stage } = task else { return };
+    let (about, quota) = (usize::from(version), steps.world.quota(version));
     let others = steps.world.tasks.iter().filter(|task| matches!(task, Task::Push { .. })).count() - 1;
-    let goes_on = |stage| Task::Push { input, cause, version, quota, pushed, locked, stage };
+    let goes_on = |stage| Task::Push { input, cause, version, pushed, locked, stage };
     match stage {
         Stage::Write => {
             steps.progress(Label("the syncer writes to the KMS, version", about), |world| {
@@ -124,9 +121,9 @@ pub(super) fn push(steps: &mut Steps<'_>, number: usize) {
             end_task(world, number);
             // Without the lock its transaction is gone.
             if locked {
-                world.pushed = Some((version, quota));
+                world.pushed = Some(version);
                 world.recorded.insert(cause, version);
-                finish(world, input, vec![told(cause, version)], None);
+                finish(world, input, vec![Message::Synced(cause, version)], None);
             }
         }),
     }
@@ -136,7 +133,7 @@ pub(super) fn push(steps: &mut Steps<'_>, number: usize) {
             |left| &mut left.again,
             label,
             |world| {
-                let lost = Task::Push { input, cause, version, quota, pushed, locked: false, stage };
+                let lost = Task::Push { input, cause, version, pushed, locked: false, stage };
                 go_on(world, number, lost);
             },
         );
@@ -155,9 +152,9 @@ pub(super) fn by_itself(steps: &mut Steps<'_>) {
         && !steps.world.pending.iter().any(|delivery| delivery.to == Consumer::Syncer);
     open_repairs(steps);
     if steps.system.bounds.sweep && idle && steps.may_begin() && is_wrong(steps.world) {
-        let (version, quota) = steps.world.target;
+        let version = steps.world.target;
         steps.progress(Label("the sweep pushes version", version.into()), |world| {
-            push_to(world, None, Cause::Sweep(version), version, quota);
+            push_to(world, None, Cause::Sweep(version), version);
         });
     }
 }
@@ -165,7 +162,7 @@ pub(super) fn by_itself(steps: &mut Steps<'_>) {
 /// A repair stays open until it was said what came of it (`look/repair.rs`).
 fn open_repairs(steps: &mut Steps<'_>) {
     for (cause, version) in &steps.world.recorded {
-        let message = told(*cause, *version);
+        let message = Message::Synced(*cause, *version);
         if matches!(cause, Cause::Sweep(_)) && !steps.world.published.contains(&message) && steps.may_begin() {
             let label = Label("the sweep says what came of a repair, version", usize::from(*version));
             steps.progress(label, |world| finish(world, None, vec![message], None));
@@ -176,9 +173,9 @@ fn open_repairs(steps: &mut Steps<'_>) {
 fn is_wrong(world: &World) -> bool {
     let book = Book {
         contact: Contact::Established,
-        quota: Decimal::new(world.target.1, 2),
-        version: world.target.0.into(),
-        pushed_version: world.pushed.map(|(version, _)| version.into()),
+        quota: Decimal::new(world.quota(world.target), 2),
+        version: world.target.into(),
+        pushed_version: world.pushed.map(i64::from),
         raised_at: None,
     };
     let there = Some(Decimal::new(world.kms, 2));
