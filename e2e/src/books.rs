@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
+use async_nats::jetstream::consumer::pull;
+use common::broker::{Broker, Definitions};
 use common::money::{Currency, Money, decimal_from_json};
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -46,18 +48,28 @@ async fn at_rest(stack: &Stack) -> anyhow::Result<()> {
     let sql = "SELECT count(*) FROM refunds WHERE status IN ('requested', 'pending')";
     let refunds: i64 = sqlx::query_scalar(sql).fetch_one(&stack.pool).await?;
     ensure!(refunds == 0, "{refunds} refunds are not made");
-    for consumer in &common::broker::Definitions::committed()?.consumers {
-        let name = consumer.config.durable_name.clone().unwrap_or_default();
-        let found = stack
-            .broker
-            .jetstream()
-            .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(&name, &consumer.stream)
-            .await?;
-        let info = found.cached_info();
-        let left = info.num_pending + info.num_ack_pending as u64;
-        ensure!(left == 0, "{name} has {left} messages of {} left", consumer.stream);
-    }
+    let left = left_over(&stack.broker).await?;
+    ensure!(left.is_empty(), "{}", left.join(", "));
     Ok(())
+}
+
+/// Which consumers have anything left, with how much; a line each.
+///
+/// # Errors
+/// What the broker says.
+pub async fn left_over(broker: &Broker) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for definition in &Definitions::committed()?.consumers {
+        let name = definition.config.durable_name.clone().unwrap_or_default();
+        let stream = definition.stream.as_str();
+        let found = broker.jetstream().get_consumer_from_stream::<pull::Config, _, _>(&name, stream).await?;
+        let info = found.cached_info();
+        if info.num_pending > 0 || info.num_ack_pending > 0 {
+            let (pending, unconfirmed) = (info.num_pending, info.num_ack_pending);
+            lines.push(format!("{name} has {pending} messages of {stream} left, {unconfirmed} not acknowledged"));
+        }
+    }
+    Ok(lines)
 }
 
 async fn totals(stack: &Stack) -> anyhow::Result<Totals> {

@@ -6,6 +6,7 @@ pub mod client;
 pub mod database;
 pub mod demo;
 pub mod random;
+pub mod repeat;
 pub mod service;
 pub mod stack;
 pub mod torture;

@@ -8,6 +8,8 @@ use xtask::ports;
 use xtask::process::{ManagedChild, Output, Program, Signal};
 use xtask::tools;
 
+use crate::wait;
+
 /// How long a service may take to stop when asked to.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -142,6 +144,22 @@ impl Service {
         let program = self.program.clone();
         self.child = Some(tokio::task::block_in_place(|| program.spawn())?);
         Ok(())
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not come to that, or ends by itself, with the end of its log.
+    pub async fn until_ready(&mut self, http: &reqwest::Client) -> anyhow::Result<()> {
+        let what = format!("{} to be ready", self.label);
+        let url = format!("{}/health/ready", self.url);
+        let service = tokio::sync::Mutex::new(self);
+        wait::until(&what, || async {
+            service.lock().await.check_running()?;
+            http.get(&url).send().await?.error_for_status()?;
+            Ok(())
+        })
+        .await
     }
 
     /// Fails, with the end of its log, when it has ended by itself.

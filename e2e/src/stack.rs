@@ -120,15 +120,7 @@ impl Stack {
     /// Which one is not, and the end of its log.
     pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
-            let url = format!("{}/health/ready", service.url);
-            let http = self.client.http.clone();
-            let service = tokio::sync::Mutex::new(service);
-            wait::until("a service to be ready", || async {
-                service.lock().await.check_running()?;
-                http.get(&url).send().await?.error_for_status()?;
-                Ok(())
-            })
-            .await?;
+            service.until_ready(&self.client.http).await?;
         }
         Ok(())
     }

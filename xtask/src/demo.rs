@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::ports;
+use crate::{args, ports};
 
 /// How long a port may still be taken by a demo that was just killed.
 const FREE_LIMIT: Duration = Duration::from_secs(3);
@@ -110,24 +110,21 @@ impl Scenario {
 
 impl Request {
     /// Reads the arguments.
-    pub fn parse(args: &[OsString]) -> Result<Self> {
+    pub fn parse(given: &[OsString]) -> Result<Self> {
         let mut options = Options { once: false, scenario: None, ports: Ports::default() };
-        let mut args = args.iter().map(|arg| arg.to_string_lossy());
-        while let Some(arg) = args.next() {
-            let (name, value) = match arg.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (arg.as_ref(), None),
-            };
+        let mut rest = given.iter().map(|arg| arg.to_string_lossy());
+        while let Some(arg) = rest.next() {
+            let (name, value) = args::split(&arg);
             match (name, value) {
                 ("--help" | "-h", None) => return Ok(Self::Help),
                 ("--once", None) => options.once = true,
                 ("--port-base", value) => {
-                    let base = value.or_else(|| args.next().map(Into::into));
+                    let base = value.or_else(|| rest.next().map(Into::into));
                     let base = base.context("--port-base needs a number, as in `--port-base 4000`")?;
                     options.ports = Ports::from_base(&base)?;
                 }
                 ("--scenario", value) => {
-                    let name = value.or_else(|| args.next().map(Into::into)).unwrap_or_default();
+                    let name = value.or_else(|| rest.next().map(Into::into)).unwrap_or_default();
                     options.scenario = Some(Scenario::named(&name)?);
                 }
                 _ => bail!("the demo doesn't know `{arg}`\n\n{HELP}"),

@@ -6,6 +6,7 @@
 //! Everything here blocks; asynchronous callers wrap it in `spawn_blocking`.
 #![forbid(unsafe_code)]
 
+mod args;
 pub mod demo;
 pub mod folder;
 pub mod nats;
@@ -14,6 +15,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod processes;
+mod random;
 mod spawner;
 pub mod tools;
 pub mod torture;

@@ -1,7 +1,7 @@
 //! A PostgreSQL cluster of our own, in a private folder and on a free port.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::folder::{self, PrivateFolder};
 use crate::process::{ManagedChild, Output, Program, Signal};
 use crate::user::{self, User};
-use crate::{ports, processes};
+use crate::{ports, processes, random};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -331,7 +331,6 @@ fn wait_until_gone(pids: &[u32]) -> Result<()> {
 }
 
 fn random_password() -> Result<String> {
-    let mut bytes = [0_u8; 16];
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).context("reading /dev/urandom")?;
+    let bytes: [u8; 16] = random::bytes()?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

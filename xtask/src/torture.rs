@@ -2,11 +2,11 @@
 //! minutes of building.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use crate::{args, random};
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -75,28 +75,26 @@ impl Options {
     pub fn seed_or_new(&self) -> Result<u64> {
         match self.seed {
             Some(seed) => Ok(seed),
-            None => draw(),
+            // Short enough to be typed.
+            None => Ok(u64::from(u32::from_le_bytes(random::bytes()?))),
         }
     }
 }
 
 impl Request {
     /// Reads the arguments.
-    pub fn parse(args: &[OsString]) -> Result<Self> {
+    pub fn parse(given: &[OsString]) -> Result<Self> {
         let mut options = Options::default();
-        let mut args = args.iter().map(|arg| arg.to_string_lossy());
-        while let Some(arg) = args.next() {
-            let (name, value) = match arg.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (arg.as_ref(), None),
-            };
+        let mut rest = given.iter().map(|arg| arg.to_string_lossy());
+        while let Some(arg) = rest.next() {
+            let (name, value) = args::split(&arg);
             if matches!(name, "--help" | "-h") && value.is_none() {
                 return Ok(Self::Help);
             }
             if !matches!(name, "--seed" | "--minutes" | "--organizations") {
                 bail!("torture doesn't know `{arg}`\n\n{HELP}");
             }
-            let value = value.or_else(|| args.next().map(Into::into)).unwrap_or_default();
+            let value = value.or_else(|| rest.next().map(Into::into)).unwrap_or_default();
             match name {
                 "--seed" => options.seed = Some(number(name, &value, 0, u64::MAX)?),
                 "--minutes" => options.minutes = number(name, &value, 1, 24 * 60)?,
@@ -110,13 +108,6 @@ impl Request {
 fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64> {
     let number = value.parse().ok().filter(|number| (least..=most).contains(number));
     number.with_context(|| format!("{name} must be a number from {least} to {most}, not `{value}`"))
-}
-
-/// A seed that is short enough to be typed.
-fn draw() -> Result<u64> {
-    let mut bytes = [0_u8; 4];
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).context("reading /dev/urandom")?;
-    Ok(u64::from(u32::from_le_bytes(bytes)))
 }
 
 #[cfg(test)]

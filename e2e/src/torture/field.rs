@@ -24,7 +24,6 @@ use crate::client::Client;
 use crate::database::Database;
 use crate::service::Service;
 use crate::stack::{self, ALERT_TOKEN, PAY_LINK_SECRET, STRIPE_KEY, STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET};
-use crate::wait;
 
 /// The running system. Everything ends when it is dropped. A lock is held for as long as a fault lasts.
 pub(super) struct Field {
@@ -131,12 +130,8 @@ impl Field {
     /// Waits until every service says that it is ready.
     pub(super) async fn until_ready(&self) -> anyhow::Result<()> {
         for service in self.processes.values() {
-            let mut service = service.lock().await;
-            let url = format!("{}/health/ready", service.url);
             // One that has ended by itself is counted, and started again, by who looks after it; here it is the end.
-            service.check_running()?;
-            let ask = || async { Ok(self.client.http.get(&url).send().await?.error_for_status().map(drop)?) };
-            wait::until(&format!("{} to be ready", service.label), ask).await?;
+            service.lock().await.until_ready(&self.client.http).await?;
         }
         Ok(())
     }

@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::HeaderMap;
-use common::broker::MESSAGE_ID;
-use common::contract::streams;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
@@ -18,14 +15,9 @@ use super::notes::Notes;
 use super::proxy::{Ending, Mode};
 use super::schedule::Injection;
 use crate::random::Random;
+use crate::repeat;
 use crate::service::Service;
 use crate::wait;
-
-/// The streams whose messages are published again.
-const REPEATED: [&str; 5] =
-    [streams::WEBHOOKS, streams::REQUESTS, streams::RECHARGES, streams::LEDGER, streams::QUOTAS];
-/// What the id of a message that is published again begins with.
-const REPEAT: &str = "repeat:";
 
 /// Runs the whole schedule. What could not be done, and what a service did not take well, is noted.
 pub(super) async fn run(field: &Arc<Field>, notes: &Arc<Notes>, schedule: Vec<Injection>, seed: u64) {
@@ -96,7 +88,7 @@ async fn inject(field: &Field, notes: &Notes, injection: &Injection, seed: u64) 
         Fault::StripeDown => field.client.stripe_sim("faults", &down(lasts)).await.map(drop),
         Fault::KmsDown | Fault::KmsAway => field.client.kms_sim("faults", &down(lasts)).await.map(drop),
         Fault::Repeat(count) => {
-            repeat(field, notes, *count, seed).await;
+            repeat_some(field, notes, *count, seed).await;
             Ok(())
         }
     }
@@ -203,10 +195,10 @@ fn down(lasts: Duration) -> Value {
 }
 
 /// Publishes a few messages of the streams again, under another id, as if the broker had forgotten that it has them.
-async fn repeat(field: &Field, notes: &Notes, count: u32, seed: u64) {
+async fn repeat_some(field: &Field, notes: &Notes, count: u32, seed: u64) {
     let mut random = Random::new(seed);
     for _ in 0..count {
-        let name = *random.pick(&REPEATED);
+        let name = *random.pick(&repeat::STREAMS);
         let number = random.number();
         // The broker may be away at the moment: then this one is not repeated.
         match repeat_one(field, name, number).await {
@@ -217,15 +209,7 @@ async fn repeat(field: &Field, notes: &Notes, count: u32, seed: u64) {
 }
 
 async fn repeat_one(field: &Field, name: &str, number: u64) -> anyhow::Result<()> {
-    let jetstream = field.broker.jetstream();
-    let mut stream = jetstream.get_stream(name).await?;
+    let mut stream = field.broker.jetstream().get_stream(name).await?;
     let last = stream.info().await?.state.last_sequence;
-    let message = stream.get_raw_message(number % last.max(1) + 1).await?;
-    if message.headers.get(MESSAGE_ID).is_some_and(|id| id.as_str().starts_with(REPEAT)) {
-        return Ok(());
-    }
-    let mut headers = HeaderMap::new();
-    headers.insert(MESSAGE_ID, format!("{REPEAT}{number}:{name}:{}", message.sequence).as_str());
-    jetstream.publish_with_headers(message.subject, headers, message.payload).await?.await?;
-    Ok(())
+    repeat::again(&field.broker, &stream, number % last.max(1) + 1, &number.to_string()).await
 }

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use async_nats::jetstream::consumer::pull;
-use common::broker::Definitions;
 use serde_json::{Value, json};
 
 use super::field::Field;
 use super::notes::Notes;
-use crate::wait;
+use crate::{books, wait};
 
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(250);
@@ -58,16 +56,7 @@ async fn what_moves(field: &Field) -> anyhow::Result<Vec<String>> {
         let found: Vec<String> = sqlx::query_scalar(sql).fetch_all(&field.pool).await?;
         lines.extend(found);
     }
-    for definition in &Definitions::committed()?.consumers {
-        let name = definition.config.durable_name.clone().unwrap_or_default();
-        let stream = definition.stream.as_str();
-        let found = field.broker.jetstream().get_consumer_from_stream::<pull::Config, _, _>(&name, stream).await?;
-        let info = found.cached_info();
-        if info.num_pending > 0 || info.num_ack_pending > 0 {
-            let (pending, unconfirmed) = (info.num_pending, info.num_ack_pending);
-            lines.push(format!("{name} has {pending} messages of {stream} left, {unconfirmed} not acknowledged"));
-        }
-    }
+    lines.extend(books::left_over(&field.broker).await?);
     Ok(lines)
 }
 

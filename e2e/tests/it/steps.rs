@@ -2,11 +2,8 @@
 //! record end as the table says, and stay so.
 
 use anyhow::ensure;
-use async_nats::HeaderMap;
-use common::broker::MESSAGE_ID;
-use common::contract::streams;
 use e2e::client::limit_exceeded;
-use e2e::{Options, Stack, books, wait};
+use e2e::{Options, Stack, books, repeat, wait};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -154,17 +151,10 @@ async fn play(stack: &mut Stack, organization: &str, failing: Failing) -> anyhow
 
 /// Publishes every message of every stream again, under another id, as if the broker had forgotten that it has it.
 async fn repeat_everything(stack: &Stack, round: u32) -> anyhow::Result<()> {
-    for name in [streams::WEBHOOKS, streams::REQUESTS, streams::RECHARGES, streams::LEDGER, streams::QUOTAS] {
+    for name in repeat::STREAMS {
         let stream = stack.broker.jetstream().get_stream(name).await?;
         for sequence in 1..=stream.cached_info().state.last_sequence {
-            let message = stream.get_raw_message(sequence).await?;
-            if message.headers.get(MESSAGE_ID).is_some_and(|id| id.as_str().starts_with("repeat:")) {
-                continue;
-            }
-            let mut headers = HeaderMap::new();
-            headers.insert(MESSAGE_ID, format!("repeat:{round}:{name}:{sequence}").as_str());
-            let sent = stack.broker.jetstream().publish_with_headers(message.subject, headers, message.payload);
-            sent.await?.await?;
+            repeat::again(&stack.broker, &stream, sequence, &round.to_string()).await?;
         }
     }
     Ok(())
