@@ -1,16 +1,19 @@
 //! NATS JetStream: the connection, confirmed publishing, and the streams and consumers as `nats/` defines them.
 
+mod address;
+mod connection;
+
 use std::time::Duration;
 
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::{self, consumer, stream};
-use async_nats::{Client, ConnectOptions, Event as ClientEvent, HeaderMap};
+use async_nats::{Client, HeaderMap};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::config::Secret;
+pub use self::address::BrokerAddress;
 use crate::contract::Outgoing;
 use crate::dead_letters::redrive_subject;
 use crate::health::Health;
@@ -63,27 +66,9 @@ impl Broker {
     ///
     /// # Errors
     /// When the address can't be understood.
-    pub async fn connect(url: &Secret, service: &str, health: Health) -> anyhow::Result<Self> {
-        health.set("broker", Err("not connected yet".to_owned()));
+    pub async fn connect(address: impl Into<BrokerAddress>, service: &str, health: Health) -> anyhow::Result<Self> {
         let (closed_tx, closed) = watch::channel(false);
-        let client = ConnectOptions::new()
-            .name(format!("bill-{service}"))
-            .custom_inbox_prefix(format!("_INBOX_{service}"))
-            .retry_on_initial_connect()
-            .max_reconnects(None)
-            .connection_timeout(Duration::from_secs(2))
-            .ping_interval(Duration::from_secs(10))
-            .reconnect_delay_callback(reconnect_delay)
-            .event_callback(move |event| {
-                tell(&event, &health);
-                if event == ClientEvent::Closed {
-                    closed_tx.send_replace(true);
-                }
-                std::future::ready(())
-            })
-            .connect(url.expose())
-            .await
-            .map_err(|error| anyhow::anyhow!("NATS_URL is not usable: {error}"))?;
+        let client = connection::open(&address.into(), service, health, closed_tx).await?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(CONFIRM);
         Ok(Self { client, jetstream, closed })
@@ -159,26 +144,6 @@ impl Broker {
 fn is_refusal(kind: PublishErrorKind) -> bool {
     use PublishErrorKind::{BrokenPipe, MaxAckPending, StreamNotFound, TimedOut};
     !matches!(kind, StreamNotFound | TimedOut | BrokenPipe | MaxAckPending)
-}
-
-/// Quick at first, then every second: a broker that comes back is noticed soon, and one that is gone is not flooded.
-fn reconnect_delay(attempts: usize) -> Duration {
-    Duration::from_millis(50).saturating_mul(u32::try_from(attempts.min(20)).unwrap_or(20)).min(Duration::from_secs(1))
-}
-
-fn tell(event: &ClientEvent, health: &Health) {
-    match event {
-        ClientEvent::Connected => health.set("broker", Ok(())),
-        ClientEvent::Disconnected => health.set("broker", Err("disconnected; reconnecting".to_owned())),
-        ClientEvent::ServerError(error) => tracing::error!(%error, "the broker refused something: {error}"),
-        ClientEvent::ClientError(error) => {
-            health.set("broker", Err(error.to_string()));
-        }
-        ClientEvent::SlowConsumer(id) => tracing::warn!(id, "a subscription is too slow; messages were dropped"),
-        ClientEvent::LameDuckMode | ClientEvent::Draining | ClientEvent::Closed => {
-            tracing::debug!(%event, "broker: {event}")
-        }
-    }
 }
 
 /// A durable consumer, as `nats/consumers.json` defines it.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::broker::BrokerAddress;
+
 /// Where variables come from: the process, or a map in a test.
 pub trait Env {
     /// The variable's value; empty counts as absent.
@@ -55,6 +57,41 @@ impl fmt::Debug for Secret {
 #[error("the configuration is not usable:\n  - {}", .0.join("\n  - "))]
 pub struct ConfigError(pub Vec<String>);
 
+/// Secrets that stand in tutorials, and this project's own examples.
+const WELL_KNOWN: [&str; 12] = [
+    "test_secret",
+    "secret",
+    "changeme",
+    "change-me",
+    "password",
+    "postgres",
+    "admin",
+    "whsec_test",
+    "webhook_secret",
+    "your_webhook_secret",
+    "your-webhook-secret",
+    "0123456789abcdef",
+];
+
+/// The shortest secret that is not weak, in characters.
+pub const SHORTEST_SECRET: usize = 16;
+
+/// Whether somebody could guess a secret: it is short, known, or one character over and over.
+#[must_use]
+pub fn is_weak(secret: &str) -> bool {
+    let first = secret.chars().next();
+    secret.chars().count() < SHORTEST_SECRET || is_well_known(secret) || secret.chars().all(|c| Some(c) == first)
+}
+
+fn is_well_known(secret: &str) -> bool {
+    WELL_KNOWN.iter().any(|known| known.eq_ignore_ascii_case(secret))
+}
+
+/// The items of a comma-separated list.
+pub fn items(list: &Secret) -> impl Iterator<Item = &str> {
+    list.expose().split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
 /// Reads variables and collects what is wrong with them.
 pub struct Reader<'a> {
     env: &'a dyn Env,
@@ -85,6 +122,36 @@ impl<'a> Reader<'a> {
     /// A secret which must be set; `hint` says to what.
     pub fn secret(&mut self, name: &str, hint: &str) -> Secret {
         Secret::new(self.required(name, hint))
+    }
+
+    /// A list of secrets of which none may be weak; `hint` says to what to set it.
+    pub fn strong_secrets(&mut self, name: &str, hint: &str) -> Secret {
+        let secrets = self.secret(name, hint);
+        self.check_strong(name, &secrets);
+        secrets
+    }
+
+    /// Notes when one of a list of secrets is weak.
+    pub fn check_strong(&mut self, name: &str, secrets: &Secret) {
+        if items(secrets).any(is_weak) || (!secrets.expose().trim().is_empty() && items(secrets).next().is_none()) {
+            self.problem(format!("{name} is weak: use at least {SHORTEST_SECRET} random characters"));
+        }
+    }
+
+    /// An address that carries a user and a password, of one of these schemes. It is said to be wrong without being shown.
+    pub(crate) fn check_address(&mut self, name: &str, address: &str, schemes: &[&str]) {
+        match reqwest::Url::parse(address) {
+            _ if address.is_empty() => {}
+            Ok(url) if schemes.contains(&url.scheme()) => {
+                if url.password().is_some_and(is_well_known) && !is_this_machine(&url) {
+                    self.problem(format!("{name} has a password that everybody knows"));
+                }
+            }
+            _ => {
+                let scheme = schemes.first().unwrap_or(&"scheme");
+                self.problem(format!("{name} is not valid: use {scheme}://user:password@host:port"));
+            }
+        }
     }
 
     /// The variable as a value, or the default.
@@ -138,6 +205,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether an address is on this machine.
+pub(crate) fn is_this_machine(url: &reqwest::Url) -> bool {
+    matches!(url.host_str(), None | Some("" | "localhost" | "127.0.0.1" | "[::1]"))
+}
+
 /// Reads a span of time.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -156,9 +228,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// What every service is told.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// `NATS_URL`; may carry a user and password.
-    pub nats_url: Secret,
-    /// `DATABASE_URL`.
+    /// `NATS_URL`, `NATS_CA_FILE`.
+    pub broker: BrokerAddress,
+    /// `DATABASE_URL`; with `?sslmode=verify-full&sslrootcert=FILE` for connections that must be encrypted.
     pub database_url: Secret,
     /// `DATABASE_POOL`: the most connections to PostgreSQL. 10 by default.
     pub database_pool: u32,
@@ -174,9 +246,12 @@ pub struct Base {
 impl Base {
     /// Reads the common variables.
     pub fn read(reader: &mut Reader<'_>) -> Self {
+        let hint = "the PostgreSQL database, postgres://user:password@host/name";
+        let database_url = reader.secret("DATABASE_URL", hint);
+        reader.check_address("DATABASE_URL", database_url.expose().trim(), &["postgres", "postgresql"]);
         Self {
-            nats_url: Secret::new(reader.optional("NATS_URL").unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned())),
-            database_url: reader.secret("DATABASE_URL", "the PostgreSQL database, postgres://user:password@host/name"),
+            broker: BrokerAddress::read(reader),
+            database_url,
             database_pool: reader.parse("DATABASE_POOL", 10),
             concurrency: reader.parse("CONCURRENCY", 8),
             max_attempts: reader.parse("MAX_ATTEMPTS", 40),
@@ -214,6 +289,50 @@ mod tests {
         }
         for bad in ["", "s", "1w", "-1s", "1.5s"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn weak_secrets() {
+        for weak in ["", "short", "fifteen-chars-x", "aaaaaaaaaaaaaaaaaaaa", "0123456789ABCDEF", "Your-Webhook-Secret"]
+        {
+            assert!(is_weak(weak), "{weak}");
+        }
+        assert!(!is_weak("Yk3sd92jdLkw02jd"));
+        let env =
+            env(&[("ONE", "Yk3sd92jdLkw02jd,short"), ("TWO", " , "), ("THREE", "Yk3sd92jdLkw02jd, Zk3sd92jdLkw02jd")]);
+        let mut reader = Reader::new(&env);
+        for name in ["ONE", "TWO", "THREE", "FOUR"] {
+            reader.strong_secrets(name, "a secret");
+        }
+        let message = reader.finish(()).unwrap_err().to_string();
+        assert!(
+            ["ONE is weak", "TWO is weak", "FOUR is not set"].into_iter().all(|line| message.contains(line)),
+            "{message}"
+        );
+        assert!(!message.contains("THREE"), "{message}");
+    }
+
+    #[test]
+    fn addresses_are_checked_and_not_shown() {
+        for (name, address, wrong) in [
+            ("DATABASE_URL", "postgres://bill:hunter2hunter2@db/bill", false),
+            ("DATABASE_URL", "postgresql:///bill?host=/run/postgresql", false),
+            ("DATABASE_URL", "postgres://bill:password@localhost/bill", false),
+            ("DATABASE_URL", "postgres://bill:password@db/bill", true),
+            ("DATABASE_URL", "mysql://bill:hunter2@db/bill", true),
+            ("DATABASE_URL", "hunter2", true),
+            ("NATS_URL", "nats://a:4222,tls://b:4222", false),
+            ("NATS_URL", "http://a:hunter2@b", true),
+        ] {
+            let other = if name == "NATS_URL" { "DATABASE_URL" } else { "NATS_URL" };
+            let fine = if name == "NATS_URL" { "postgres://x/y" } else { "nats://x" };
+            let env = env(&[(name, address), (other, fine)]);
+            let mut reader = Reader::new(&env);
+            Base::read(&mut reader);
+            let message = reader.finish(()).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(message.contains(name), wrong, "{address}: {message}");
+            assert!(!message.contains("hunter2"), "{message}");
         }
     }
 

@@ -23,6 +23,8 @@ use crate::ids::OrganizationId;
 const ALL: &str = "dead.>";
 /// No page is longer than this.
 const MAX_PAGE: usize = 1_000;
+/// So many letters are looked at for a page of one organization's.
+const MAX_SCAN: usize = 200;
 /// What the subject of a message that is brought back starts with: ingress publishes it in its stream of requests.
 const REDRIVE: &str = "requests.redrive.";
 
@@ -144,6 +146,26 @@ impl DeadLetters {
             letters.push(DeadLetter::of(message));
         }
         Ok((letters, None))
+    }
+
+    /// As [`Self::page`], of one organization. So many letters are looked at for a page, whosever they are: it may be
+    /// empty, and there may be more all the same.
+    ///
+    /// # Errors
+    /// [`DeadLettersError::Away`] or [`DeadLettersError::Refused`].
+    pub async fn page_of(
+        &self,
+        organization: &OrganizationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, Option<u64>), DeadLettersError> {
+        let (mut letters, mut next) = self.page(after, MAX_SCAN).await?;
+        letters.retain(|letter| letter.organization.as_ref() == Some(organization));
+        if letters.len() > limit.max(1) {
+            letters.truncate(limit.max(1));
+            next = letters.last().map(|last| last.sequence);
+        }
+        Ok((letters, next))
     }
 
     /// One dead letter; `None` when there is none with this sequence (any more).

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::Registry;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use warp::http::StatusCode;
 use warp::{Filter, Reply};
@@ -74,20 +75,72 @@ impl Health {
 
     /// The table for people and programs.
     #[must_use]
-    pub fn report(&self) -> Value {
-        let ready = self.is_ready();
+    pub fn report(&self) -> Report {
+        let status = if self.is_ready() { Readiness::Ready } else { Readiness::NotReady };
         let now = self.clock.now();
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let parts: serde_json::Map<String, Value> = parts
-            .iter()
-            .map(|(name, part)| {
-                let seconds = (now - part.since).num_seconds();
-                let state = if part.up { "up" } else { "down" };
-                ((*name).to_owned(), json!({ "state": state, "for_seconds": seconds, "detail": part.detail }))
-            })
-            .collect();
-        json!({ "service": self.service, "status": if ready { "ready" } else { "not_ready" }, "parts": parts })
+        let part = |part: &Part| PartReport {
+            state: if part.up { PartState::Up } else { PartState::Down },
+            for_seconds: (now - part.since).num_seconds(),
+            detail: part.detail.clone(),
+        };
+        let parts = parts.iter().map(|(name, known)| ((*name).to_owned(), part(known))).collect();
+        Report { service: self.service, status, parts }
     }
+}
+
+/// What a service needs, and whether it is there.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Health")]
+pub struct Report {
+    /// The service's name.
+    pub service: &'static str,
+    /// Whether it can do its work.
+    pub status: Readiness,
+    /// What it needs, by name: the database, the broker and so on.
+    pub parts: BTreeMap<String, PartReport>,
+}
+
+/// Whether a service can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Readiness {
+    /// Everything is there.
+    Ready,
+    /// Something is missing.
+    NotReady,
+}
+
+/// One thing that a service needs.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "HealthOfPart")]
+pub struct PartReport {
+    /// Whether it is there.
+    pub state: PartState,
+    /// For how many seconds it has been so.
+    pub for_seconds: i64,
+    /// `reachable`, or what is wrong.
+    pub detail: String,
+}
+
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum PartState {
+    /// It is.
+    Up,
+    /// It is not.
+    Down,
+}
+
+/// The process turns.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub struct Live {
+    /// Always `live`.
+    #[schemars(extend("const" = "live"))]
+    pub status: &'static str,
 }
 
 /// The four routes.
@@ -100,7 +153,7 @@ pub fn routes(
         let health = health.clone();
         warp::path!("health").map(move || warp::reply::json(&health.report()).into_response())
     };
-    let live = warp::path!("health" / "live").map(|| warp::reply::json(&json!({ "status": "live" })).into_response());
+    let live = warp::path!("health" / "live").map(|| warp::reply::json(&Live { status: "live" }).into_response());
     let ready = warp::path!("health" / "ready").map(move || {
         let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         warp::reply::with_status(warp::reply::json(&health.report()), status).into_response()

@@ -111,6 +111,13 @@ text_id!(
     |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-')
 );
 
+impl From<&OrganizationId> for TeamId {
+    /// What makes an organization's id makes a team's id too: a team that nobody has named is called like its organization.
+    fn from(organization: &OrganizationId) -> Self {
+        Self(organization.0.clone())
+    }
+}
+
 impl EventId {
     /// The id of an event whose sender gave none: a hash of its raw bytes, so that the same body twice is one event.
     #[must_use]
@@ -180,7 +187,8 @@ mod tests {
     #[test]
     fn organization_ids_are_safe_subject_tokens() {
         for good in ["a", "org_1", "ORG-2", &"x".repeat(64)] {
-            assert!(OrganizationId::parse(good).is_ok(), "{good}");
+            let id = OrganizationId::parse(good).unwrap();
+            assert_eq!(TeamId::parse(good).unwrap(), TeamId::from(&id));
         }
         for bad in ["", "a.b", "a b", "*", ">", "ü", "a/b", &"x".repeat(65)] {
             assert!(OrganizationId::parse(bad).is_err(), "{bad}");

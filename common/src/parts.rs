@@ -44,7 +44,7 @@ impl Parts {
         let registry = telemetry::registry(service);
         let pool = db::pool(&base.database_url, service, base.database_pool)?;
         health.set("database", Err("not asked yet".to_owned()));
-        let broker = Broker::connect(&base.nats_url, service, health.clone()).await?;
+        let broker = Broker::connect(&base.broker, service, health.clone()).await?;
         tokio::spawn(db::watch(pool.clone(), health.clone(), shutdown.clone()));
         Ok(Self { service, base, clock, health, registry, pool, broker })
     }

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use crate::config::{ConfigError, Env, ProcessEnv};
+use crate::db;
 use crate::health;
 use crate::parts::Parts;
 use crate::shutdown::Shutdown;
+use crate::telemetry::{self, LogsTo};
 use crate::worker::{self, Handler};
-use crate::{db, telemetry};
 
 /// Runs a service whose work is to consume: health routes on `listen`, the loop and `background` until the shutdown, then
 /// a clean end. `background` begins when the database is there, and must end by itself at the shutdown.
@@ -39,12 +40,32 @@ pub async fn consume<H: Handler>(
     Ok(())
 }
 
-/// The body of every `main`: logs, configuration, signals, run; a mistake in the configuration is said once, whole.
+/// The body of every service's `main`: logs, configuration, signals, run; a mistake in the configuration is said once,
+/// whole.
 pub fn main<C, F>(read: impl FnOnce(&dyn Env) -> Result<C, ConfigError>, run: impl FnOnce(C, Shutdown) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let config = telemetry::init_logs(&ProcessEnv).and_then(|()| read(&ProcessEnv));
+    start(LogsTo::Stdout, read, run)
+}
+
+/// As [`main`], for a tool that prints something: its logs go elsewhere.
+pub fn tool<C, F>(read: impl FnOnce(&dyn Env) -> Result<C, ConfigError>, run: impl FnOnce(C, Shutdown) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    start(LogsTo::Stderr, read, run)
+}
+
+fn start<C, F>(
+    logs: LogsTo,
+    read: impl FnOnce(&dyn Env) -> Result<C, ConfigError>,
+    run: impl FnOnce(C, Shutdown) -> F,
+) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let config = telemetry::init_logs(&ProcessEnv, logs).and_then(|()| read(&ProcessEnv));
     let config = match config {
         Ok(config) => config,
         Err(error) => return refuse(&error),

@@ -2,18 +2,32 @@
 
 use prometheus::{Encoder, Registry, TextEncoder};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{ConfigError, Env};
 
-/// Starts logging to standard output: `LOG_FORMAT=pretty|json`, filtered by `RUST_LOG` (`info` by default).
+/// Where logs go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogsTo {
+    /// A service's own output.
+    Stdout,
+    /// Beside what a command-line tool prints.
+    Stderr,
+}
+
+/// Starts logging: `LOG_FORMAT=pretty|json`, filtered by `RUST_LOG` (`info` by default).
 ///
 /// # Errors
 /// When one of the two is not valid.
-pub fn init_logs(env: &dyn Env) -> Result<(), ConfigError> {
+pub fn init_logs(env: &dyn Env, to: LogsTo) -> Result<(), ConfigError> {
     let wanted = env.get("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,async_nats=warn".to_owned());
     let filter =
         EnvFilter::try_new(&wanted).map_err(|error| ConfigError(vec![format!("RUST_LOG is not valid: {error}")]))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let writer = match to {
+        LogsTo::Stdout => BoxMakeWriter::new(std::io::stdout),
+        LogsTo::Stderr => BoxMakeWriter::new(std::io::stderr),
+    };
+    let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter).with_target(false);
     let started = match env.get("LOG_FORMAT").as_deref() {
         None | Some("pretty") => builder.with_ansi(false).try_init(),
         Some("json") => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),

@@ -7,6 +7,7 @@ pub mod database;
 pub mod demo;
 pub mod random;
 pub mod repeat;
+pub mod secrets;
 pub mod service;
 pub mod stack;
 pub mod torture;

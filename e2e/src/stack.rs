@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use common::broker::{Broker, Definitions};
+use common::broker::{Broker, BrokerAddress, Definitions};
 use common::clock::SystemClock;
 use common::config::Secret;
 use common::health::Health;
@@ -15,6 +15,7 @@ use simulators::Running;
 use simulators::kms::Kms;
 use simulators::stripe::Stripe;
 use sqlx::PgPool;
+use xtask::identity::Identity;
 use xtask::nats::{self, NatsServer};
 use xtask::tools::Tools;
 
@@ -36,6 +37,9 @@ pub const STRIPE_KEY: &str = "sk_test_bill_service";
 /// The services, in the order of the chain.
 pub const SERVICES: [&str; 4] = ["ingress", "recharger", "ledger", "syncer"];
 
+/// What the broker and PostgreSQL say to who may not.
+const REFUSALS: [&str; 2] = ["Permissions Violation", "permission denied"];
+
 /// How a stack is built.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -45,13 +49,24 @@ pub struct Options {
     pub own_postgres: bool,
     /// How long the broker waits for an acknowledgement: short, so that a killed process is soon replaced.
     pub ack_wait: Duration,
+    /// Whether connections to the broker and to PostgreSQL are encrypted; it needs a PostgreSQL of its own.
+    pub tls: Option<Tls>,
     /// More variables for every service.
     pub env: Vec<(String, String)>,
 }
 
+/// What encrypted connections need.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// What the servers prove their name with.
+    pub identity: Identity,
+    /// The file (PEM) with the authority that vouches for them.
+    pub authority: PathBuf,
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { replicas: 1, own_postgres: false, ack_wait: Duration::from_secs(3), env: Vec::new() }
+        Self { replicas: 1, own_postgres: false, ack_wait: Duration::from_secs(3), tls: None, env: Vec::new() }
     }
 }
 
@@ -93,15 +108,26 @@ impl Stack {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let tools = Tools::from_env()?;
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let nats = tokio::task::block_in_place(|| NatsServer::start(&tools.nats_server, nats::Options::default()))?;
-        let database = if options.own_postgres { Database::own(&tools).await? } else { Database::shared().await? };
+        let tls = options.tls.clone();
+        let broker_options =
+            nats::Options { tls: tls.as_ref().map(|tls| tls.identity.clone()), ..nats::Options::default() };
+        let nats = tokio::task::block_in_place(|| NatsServer::start(&tools.nats_server, broker_options))?;
+        let own_postgres = options.own_postgres || tls.is_some();
+        let database =
+            if own_postgres { Database::own(&tools, tls.as_ref()).await? } else { Database::shared().await? };
         let (stripe, kms) = (Stripe::start(any).await?, Kms::start(any).await?);
-        let broker = connect(&nats).await?;
+        let authority = tls.map(|tls| tls.authority);
+        let broker = connect_trusting(&nats, authority.clone()).await?;
+        let options = match &authority {
+            Some(file) => options.with("NATS_CA_FILE", &file.to_string_lossy()),
+            None => options,
+        };
         Definitions::committed()?.with_ack_wait(options.ack_wait).apply(broker.jetstream()).await?;
         let logs = log_folder()?;
-        let env = environment(&options, &nats.url(), database.url(), &stripe.url(), &kms.url());
         let mut services = Vec::new();
         for name in SERVICES {
+            let (nats, database) = (nats.url_of(name), database.url_of(name)?);
+            let env = environment(&options, &nats, &database, &stripe.url(), &kms.url());
             for number in 1..=options.replicas {
                 services.push(Service::start(name, number, None, &logs, &env)?);
             }
@@ -158,16 +184,28 @@ impl Stack {
         Ok(stream.cached_info().state.messages)
     }
 
-    /// Stops every service as an operator would, and checks that each does so cleanly; then removes the database.
+    /// Stops every service as an operator would, and checks that each does so cleanly and was refused nothing by the
+    /// broker and the database; then removes the database.
     ///
     /// # Errors
-    /// Which one did not.
+    /// Which one did not, or was.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
             service.ask_to_stop()?;
         }
         for service in &mut self.services {
             service.stop()?;
+        }
+        // A missing right would otherwise be a retry that no test looks at.
+        for service in &self.services {
+            let log = service.log();
+            let refused = log.lines().find(|line| REFUSALS.iter().any(|refusal| line.contains(refusal)));
+            anyhow::ensure!(
+                refused.is_none(),
+                "{} was refused something: {}",
+                service.label,
+                refused.unwrap_or_default()
+            );
         }
         self.pool.close().await;
         if std::env::var_os("E2E_KEEP_LOGS").is_none() {
@@ -177,8 +215,11 @@ impl Stack {
     }
 }
 
-/// Where the services of one stack log: kept unless the stack was stopped in good order.
-fn log_folder() -> anyhow::Result<PathBuf> {
+/// A new folder for the logs of one stack's services: kept unless the stack was stopped in good order.
+///
+/// # Errors
+/// When it can't be made.
+pub fn log_folder() -> anyhow::Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let folder = xtask::paths::target_dir().join("e2e-logs").join(name);
@@ -191,8 +232,13 @@ fn log_folder() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it does not answer.
 pub async fn connect(nats: &NatsServer) -> anyhow::Result<Broker> {
+    connect_trusting(nats, None).await
+}
+
+async fn connect_trusting(nats: &NatsServer, ca_file: Option<PathBuf>) -> anyhow::Result<Broker> {
     let health = Health::new("e2e", SystemClock::shared());
-    let broker = Broker::connect(&Secret::new(nats.url()), "e2e", health).await?;
+    let address = BrokerAddress { url: Secret::new(nats.url()), ca_file };
+    let broker = Broker::connect(&address, "e2e", health).await?;
     wait::until("the broker", || async {
         anyhow::ensure!(broker.is_connected(), "not connected");
         Ok(())
@@ -201,7 +247,7 @@ pub async fn connect(nats: &NatsServer) -> anyhow::Result<Broker> {
     Ok(broker)
 }
 
-/// The variables of every service.
+/// The variables of a service that reaches its broker and database there.
 #[must_use]
 pub fn environment(options: &Options, nats: &str, database: &str, stripe: &str, kms: &str) -> Vec<(String, String)> {
     let fixed = [

@@ -25,6 +25,7 @@ use crate::limits::SourceLimit;
 use crate::metrics::Metrics;
 use crate::outcome::{Accepted, Interest, Outcome, Outcomes};
 use crate::publish::{Publisher, Unpublished, traceparent};
+use crate::tokens::Tokens;
 use crate::webhooks::alerts::AlertTokens;
 use crate::webhooks::signature::Keys;
 use crate::webhooks::stripe_signature::StripeKeys;
@@ -51,6 +52,7 @@ pub(crate) struct App {
     pub(crate) dead_letters_leader: Leader,
     pub(crate) alert_tokens: AlertTokens,
     pub(crate) auth: Auth,
+    pub(crate) tokens: Tokens,
     /// For webhooks.
     pub(crate) limit: SourceLimit,
     /// For the customers' pages: neither uses up the other's.

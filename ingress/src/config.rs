@@ -4,27 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use common::clients::quota::kms::BaseUrl;
+use common::clients::stripe::StripeConfig;
 use common::config::{Base, ConfigError, Env, Reader, Secret};
 use common::pay_link;
 
-/// Secrets that stand in tutorials, and this project's own examples.
-const WELL_KNOWN: [&str; 8] = [
-    "test_secret",
-    "secret",
-    "changeme",
-    "password",
-    "whsec_test",
-    "webhook_secret",
-    "your_webhook_secret",
-    "your-webhook-secret",
-];
-/// The shortest webhook secret and alert token: 16 characters of any kind.
-const SHORTEST_SECRET: usize = 16;
-/// The shortest API token: what 16 random bytes make in hex.
-const SHORTEST_TOKEN: usize = 32;
-
-/// One connection listens for changes for ever; the others do the work.
-const SMALLEST_POOL: u32 = 3;
+/// Two connections listen for changes for ever; the others do the work.
+const SMALLEST_POOL: u32 = 4;
 
 /// What ingress is told.
 #[derive(Debug, Clone)]
@@ -59,16 +44,14 @@ pub struct Config {
     pub pay_burst: u32,
     /// `DIRECTORY_TTL`: how often the directory of teams is read again in full.
     pub directory_ttl: Duration,
-    /// `API_TOKENS`: the operators' tokens. `None`: `API_AUTH=off`.
-    pub api_tokens: Option<Secret>,
+    /// `API_AUTH`: whether callers of the API need a token.
+    pub api_auth: bool,
+    /// `AUTH_FAILURES_PER_MINUTE`: wrong tokens that one address may show each minute; 0 is any number.
+    pub auth_failures: u32,
     /// `DEV_ROUTES`: whether `/test/…` is there.
     pub dev_routes: bool,
-    /// `STRIPE_URL`.
-    pub stripe_url: String,
-    /// `STRIPE_SECRET_KEY`.
-    pub stripe_secret_key: Secret,
-    /// `STRIPE_TIMEOUT`: per call.
-    pub stripe_timeout: Duration,
+    /// `STRIPE_URL`, `STRIPE_SECRET_KEY`, `STRIPE_TIMEOUT`.
+    pub stripe: StripeConfig,
     /// `KMS_URL`: for the development routes.
     pub kms_url: Option<BaseUrl>,
 }
@@ -85,19 +68,22 @@ impl Config {
         let listen = SocketAddr::new(bind, reader.parse("PORT", 3000));
         let webhook_secrets = reader.secret("LITELLM_WEBHOOK_SECRET", "the secret that webhooks are signed with");
         let alert_tokens = Secret::new(reader.optional("LITELLM_ALERT_TOKEN").unwrap_or_default());
-        let stripe_webhook_secrets = Secret::new(reader.optional("STRIPE_WEBHOOK_SECRET").unwrap_or_default());
         let pay_link_secret = pay_link::read_secret(&mut reader);
-        let dev_routes = reader.switch("DEV_ROUTES", false);
-        let api_tokens = api_tokens(&mut reader);
+        let (dev_routes, api_auth) = (reader.switch("DEV_ROUTES", false), reader.switch("API_AUTH", true));
+        // Whoever asks for one of the two is developing, and may only do so where nobody else can reach it.
+        let development = dev_routes || !api_auth;
         if !bind.is_loopback() {
-            check_exposed(&mut reader, dev_routes, api_tokens.is_none());
+            check_exposed(&mut reader, dev_routes, !api_auth);
+        }
+        let stripe_webhook_secrets = stripe_webhook_secrets(&mut reader, development);
+        if !development {
             let secrets = [
                 ("LITELLM_WEBHOOK_SECRET", &webhook_secrets),
                 ("LITELLM_ALERT_TOKEN", &alert_tokens),
                 ("STRIPE_WEBHOOK_SECRET", &stripe_webhook_secrets),
             ];
             for (name, list) in secrets {
-                check_strong(&mut reader, name, list);
+                reader.check_strong(name, list);
             }
         }
         if base.database_pool < SMALLEST_POOL {
@@ -119,11 +105,10 @@ impl Config {
             pay_rate: reader.parse("PAY_RATE_PER_SECOND", 50),
             pay_burst: reader.parse("PAY_RATE_BURST", 500),
             directory_ttl: reader.duration("DIRECTORY_TTL", Duration::from_secs(60)),
-            api_tokens,
+            api_auth,
+            auth_failures: reader.parse("AUTH_FAILURES_PER_MINUTE", 30),
             dev_routes,
-            stripe_url: reader.optional("STRIPE_URL").unwrap_or_else(|| "https://api.stripe.com".to_owned()),
-            stripe_secret_key: reader.secret("STRIPE_SECRET_KEY", "Stripe's secret key, sk_…"),
-            stripe_timeout: reader.duration("STRIPE_TIMEOUT", Duration::from_secs(15)),
+            stripe: StripeConfig::read(&mut reader, Duration::from_secs(15)),
             kms_url: kms_url(&mut reader),
             base,
         };
@@ -147,27 +132,13 @@ fn kms_url(reader: &mut Reader<'_>) -> Option<BaseUrl> {
     url.trim().parse().map_err(|error| reader.problem(format!("KMS_URL is not valid: {error}"))).ok()
 }
 
-fn api_tokens(reader: &mut Reader<'_>) -> Option<Secret> {
-    if !reader.switch("API_AUTH", true) {
-        return None;
+/// Without Stripe's webhooks disputes and refunds that the bank sends back are seen late or never: only a development
+/// set-up goes without.
+fn stripe_webhook_secrets(reader: &mut Reader<'_>, development: bool) -> Secret {
+    if development {
+        return Secret::new(reader.optional("STRIPE_WEBHOOK_SECRET").unwrap_or_default());
     }
-    let tokens = reader
-        .secret("API_TOKENS", "a list of operators' tokens with commas between them; or API_AUTH=off on one machine");
-    if items(&tokens).any(|token| token.chars().count() < SHORTEST_TOKEN) {
-        reader.problem(format!("API_TOKENS has a token of less than {SHORTEST_TOKEN} characters"));
-    }
-    Some(tokens)
-}
-
-/// Whoever can reach us can try to guess: nothing weak.
-fn check_strong(reader: &mut Reader<'_>, name: &str, list: &Secret) {
-    let weak = |secret: &str| secret.chars().count() < SHORTEST_SECRET || WELL_KNOWN.contains(&secret);
-    if items(list).any(weak) {
-        reader.problem(format!(
-            "{name} is too weak for an address that others can reach: use at least {SHORTEST_SECRET} random characters, \
-             or BIND=127.0.0.1"
-        ));
-    }
+    reader.secret("STRIPE_WEBHOOK_SECRET", "the signing secret of Stripe's webhook endpoint, whsec_…")
 }
 
 /// Nothing that is open on an address that others can reach.
@@ -178,11 +149,6 @@ fn check_exposed(reader: &mut Reader<'_>, dev_routes: bool, open: bool) {
     if open {
         reader.problem("API_AUTH=off is for 127.0.0.1 only".to_owned());
     }
-}
-
-/// The items of a comma-separated list.
-pub(crate) fn items(list: &Secret) -> impl Iterator<Item = &str> {
-    list.expose().split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -217,43 +183,40 @@ mod tests {
         let config = read(&[("DEV_ROUTES", "on")]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
         assert_eq!(config.public_url, "http://127.0.0.1:3000");
-        assert!(config.dev_routes && config.api_tokens.is_none());
+        assert!(config.dev_routes && !config.api_auth);
         assert_eq!(config.webhook_wait, Duration::from_secs(4));
         assert_eq!(read(&[("BIND", "::1"), ("PORT", "8080")]).unwrap().listen.to_string(), "[::1]:8080");
     }
 
     #[test]
-    fn anywhere_else_nothing_weak_is_taken() {
-        let open = [
-            ("BIND", "0.0.0.0"),
-            ("DEV_ROUTES", "on"),
-            ("LITELLM_ALERT_TOKEN", "short"),
-            ("STRIPE_WEBHOOK_SECRET", "whsec_test"),
-        ];
-        let weak = ["LITELLM_WEBHOOK_SECRET", "LITELLM_ALERT_TOKEN", "STRIPE_WEBHOOK_SECRET"];
-        refused(&open, &[weak.as_slice(), &["DEV_ROUTES", "API_AUTH"]].concat());
-        let token = "0123456789abcdef0123456789abcdef";
-        let safe = [
-            ("BIND", "0.0.0.0"),
+    fn anywhere_else_nothing_is_open_and_nothing_weak_is_taken() {
+        refused(&[("BIND", "0.0.0.0"), ("DEV_ROUTES", "on")], &["DEV_ROUTES", "API_AUTH"]);
+        let strong = [
             ("API_AUTH", "on"),
-            ("API_TOKENS", token),
-            ("LITELLM_WEBHOOK_SECRET", "Yk3sd92jdLkw02jd"),
+            ("LITELLM_WEBHOOK_SECRET", "Yk3sd92jdLkw02jd,Zk3sd92jdLkw02jd"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_Yk3sd92jdLkw02jd"),
         ];
-        assert!(read(&safe).is_ok());
-        refused(
-            &[safe.as_slice(), &[("LITELLM_WEBHOOK_SECRET", "Yk3sd92jdLkw02jd,old")]].concat(),
-            &["LITELLM_WEBHOOK_SECRET"],
-        );
+        let beside = |more: &[(&'static str, &'static str)]| [strong.as_slice(), more].concat();
+        assert!(read(&strong).is_ok() && read(&beside(&[("BIND", "0.0.0.0")])).is_ok());
+        // On this machine, too: only a development set-up may be weak.
+        refused(&beside(&[("LITELLM_WEBHOOK_SECRET", "test_secret")]), &["LITELLM_WEBHOOK_SECRET"]);
+        refused(&beside(&[("LITELLM_WEBHOOK_SECRET", "Yk3sd92jdLkw02jd,old")]), &["LITELLM_WEBHOOK_SECRET"]);
+        let weak = [("LITELLM_ALERT_TOKEN", "short"), ("STRIPE_WEBHOOK_SECRET", "whsec_test")];
+        refused(&beside(&weak), &["LITELLM_ALERT_TOKEN", "STRIPE_WEBHOOK_SECRET"]);
+        refused(&beside(&[("STRIPE_WEBHOOK_SECRET", "")]), &["STRIPE_WEBHOOK_SECRET is not set"]);
+        refused(&beside(&[("STRIPE_SECRET_KEY", "pk_test_1")]), &["STRIPE_SECRET_KEY"]);
+        refused(&beside(&[("STRIPE_URL", "http://stripe.example")]), &["STRIPE_URL"]);
     }
 
     #[test]
     fn what_is_missing_is_named_at_once() {
         let nothing = BTreeMap::<String, String>::new();
         let error = Config::read(&nothing).unwrap_err().to_string();
-        for name in ["DATABASE_URL", "LITELLM_WEBHOOK_SECRET", "STRIPE_SECRET_KEY", "PAY_LINK_SECRET", "API_TOKENS"] {
+        for name in
+            ["DATABASE_URL", "LITELLM_WEBHOOK_SECRET", "STRIPE_SECRET_KEY", "PAY_LINK_SECRET", "STRIPE_WEBHOOK_SECRET"]
+        {
             assert!(error.contains(name), "{name} is not named: {error}");
         }
-        refused(&[("API_AUTH", "on"), ("API_TOKENS", "short")], &["API_TOKENS"]);
         refused(&[("PAY_LINK_SECRET", "fifteen-chars-x")], &["PAY_LINK_SECRET"]);
         refused(
             &[("WEBHOOK_WAIT_MS", "600000"), ("PORT", "99999"), ("BIND", "here")],

@@ -7,6 +7,7 @@ use common::clock::Timestamp;
 use common::ids::{OrganizationId, TeamId};
 use common::money::{Currency, decimal_from_json};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -114,7 +115,8 @@ pub fn boolean(value: &Value) -> Read<bool> {
 pub fn integer(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Read<i32> {
     move |value| {
         let number = match value {
-            Value::Number(number) => number.to_string().parse().ok(),
+            // `5.0` is a whole number.
+            Value::Number(_) => decimal(value).ok().filter(Decimal::is_integer).and_then(|number| number.to_i32()),
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
@@ -122,6 +124,16 @@ pub fn integer(range: RangeInclusive<i32>) -> impl FnOnce(&Value) -> Read<i32> {
             .filter(|number| range.contains(number))
             .ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
     }
+}
+
+/// A number of a message in a stream or of a row in a table, from 0; `7.0` is one, too.
+///
+/// # Errors
+/// When it is none.
+pub fn position(value: &Value) -> Read<i64> {
+    let decimal = || decimal_from_json(value).ok().filter(|number| value.is_number() && number.is_integer())?.to_i64();
+    let number = value.as_i64().or_else(decimal).filter(|number| *number >= 0);
+    number.ok_or_else(|| format!("must be a whole number from 0 to {}", i64::MAX))
 }
 
 /// The most that any amount or spend may be: far beyond every quota, and far from what a decimal can't hold.
@@ -224,6 +236,22 @@ mod tests {
         ] {
             let value: Value = serde_json::from_str(bad).unwrap();
             assert!(decimal(&value).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn positions() {
+        for (value, want) in [
+            ("0", 0),
+            ("7", 7),
+            ("7.0", 7),
+            ("2251799813685248.0", 2_251_799_813_685_248),
+            ("9223372036854775807", i64::MAX),
+        ] {
+            assert_eq!(position(&serde_json::from_str(value).unwrap()), Ok(want), "{value}");
+        }
+        for bad in ["-1", "7.5", "9223372036854775808", "\"7\"", "null", "1e300", "[]"] {
+            assert!(position(&serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
         }
     }
 

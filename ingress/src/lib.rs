@@ -10,6 +10,8 @@ mod directory;
 mod evaluate;
 mod events;
 pub mod fields;
+mod follow;
+mod health_routes;
 mod http;
 mod limits;
 mod metrics;
@@ -17,8 +19,13 @@ mod organizations;
 mod outcome;
 mod pay;
 mod publish;
+mod quota;
 mod reconciliations;
 mod routes;
+mod token_command;
+mod tokens;
+mod usage;
+mod users;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -26,7 +33,7 @@ use std::time::Duration;
 
 use common::clients::quota::QuotaBackend;
 use common::clients::quota::kms::{Kms, KmsConfig};
-use common::clients::stripe::{Stripe, StripeConfig};
+use common::clients::stripe::Stripe;
 use common::clock::SharedClock;
 use common::dead_letters::DeadLetters;
 use common::health;
@@ -36,6 +43,7 @@ use common::pay_link::PayLinks;
 use common::shutdown::Shutdown;
 
 pub use config::Config;
+pub use token_command::{TokenCommand, make_token};
 
 use crate::app::App;
 
@@ -52,7 +60,9 @@ pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shu
     let parts = Parts::prepare("ingress", config.base.clone(), clock, &shutdown).await?;
     let app = Arc::new(assemble(config, &parts, ids, &shutdown)?);
     tokio::spawn(app.outcomes.clone().listen(parts.broker.clone(), shutdown.clone()));
-    tokio::spawn(app.directory.clone().keep(app.config.directory_ttl, shutdown.clone()));
+    let ttl = app.config.directory_ttl;
+    tokio::spawn(follow::keep(parts.pool.clone(), app.directory.clone(), ttl, shutdown.clone()));
+    tokio::spawn(follow::keep(parts.pool.clone(), app.tokens.clone(), ttl, shutdown.clone()));
     tokio::spawn(reconciliations::schedule::keep(app.clone(), shutdown.clone()));
     tracing::info!(%address, dev_routes = app.config.dev_routes, "ingress listens on http://{address}");
     let routes = routes::routes(app, parts.health.clone(), parts.registry.clone());
@@ -74,13 +84,9 @@ pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shu
 
 fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Shutdown) -> anyhow::Result<App> {
     let metrics = metrics::Metrics::new(&parts.registry);
-    let stripe = StripeConfig {
-        url: config.stripe_url.clone(),
-        secret_key: config.stripe_secret_key.clone(),
-        timeout: config.stripe_timeout,
-    };
     let kms_url = config.kms_url.clone().filter(|_| config.dev_routes);
     let kms = kms_url.map(|url| Kms::new(&KmsConfig::new(url), &parts.registry)).transpose()?;
+    let tokens = tokens::Tokens::new(parts.pool.clone(), parts.health.clone(), parts.clock.clone());
     Ok(App {
         clock: parts.clock.clone(),
         ids,
@@ -88,7 +94,7 @@ fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Sh
         publisher: publish::Publisher::new(parts.broker.clone(), metrics.clone()),
         directory: directory::Directory::new(parts.pool.clone(), parts.health.clone()),
         outcomes: outcome::Outcomes::default(),
-        stripe: Stripe::new(stripe, &parts.registry)?,
+        stripe: Stripe::new(config.stripe.clone(), &parts.registry)?,
         kms: kms.map(|kms| Arc::new(kms) as Arc<dyn QuotaBackend>),
         keys: webhooks::signature::Keys::parse(&config.webhook_secrets),
         stripe_keys: webhooks::stripe_signature::StripeKeys::parse(&config.stripe_webhook_secrets),
@@ -96,7 +102,8 @@ fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Sh
         dead_letters: DeadLetters::new(parts.broker.clone()),
         dead_letters_leader: dead_letters::Leader::new(parts.broker.clone()),
         alert_tokens: webhooks::alerts::AlertTokens::parse(&config.alert_tokens),
-        auth: api::auth::Auth::new(config.api_tokens.as_ref()),
+        auth: api::auth::Auth::new(config.api_auth.then(|| tokens.clone()), config.auth_failures),
+        tokens,
         limit: limits::SourceLimit::new(config.webhook_rate, config.webhook_burst),
         pay_limit: limits::SourceLimit::new(config.pay_rate, config.pay_burst),
         metrics,

@@ -1,4 +1,4 @@
-//! How fast one address may send webhooks, or look at customers' pages.
+//! How fast one address may send webhooks, look at customers' pages, or try tokens.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -20,6 +20,11 @@ impl SourceLimit {
             let burst = NonZeroU32::new(burst).unwrap_or(rate);
             DefaultKeyedRateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
         }))
+    }
+
+    /// So many a minute, all at once if need be. 0 is no limit.
+    pub(crate) fn per_minute(number: u32) -> Self {
+        Self(NonZeroU32::new(number).map(|number| DefaultKeyedRateLimiter::keyed(Quota::per_minute(number))))
     }
 
     /// Counts one from `source`, or says after how many seconds to come again.

@@ -1,13 +1,24 @@
-//! The `ingress` service.
+//! The `ingress` service; `ingress token …` makes an API token.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use common::clock::SystemClock;
+use common::clock::{Clock, SystemClock};
 use common::ids::RandomIds;
 
 fn main() -> ExitCode {
-    common::service::main(ingress::Config::read, |config, shutdown| {
-        ingress::run(config, SystemClock::shared(), Arc::new(RandomIds), shutdown)
-    })
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first() {
+        Some((word, rest)) if word == "token" => common::service::tool(
+            |env| ingress::TokenCommand::read(rest, env),
+            |command, _| async move {
+                let token = ingress::make_token(command, SystemClock.now(), &RandomIds).await?;
+                Ok(writeln!(std::io::stdout(), "{}", token.expose())?)
+            },
+        ),
+        _ => common::service::main(ingress::Config::read, |config, shutdown| {
+            ingress::run(config, SystemClock::shared(), Arc::new(RandomIds), shutdown)
+        }),
+    }
 }

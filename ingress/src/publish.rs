@@ -45,6 +45,11 @@ impl Publisher {
         Self { broker, metrics }
     }
 
+    /// The connection, for what is asked and not published.
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     /// Whether there is a connection at this moment.
     pub(crate) fn is_connected(&self) -> bool {
         self.broker.is_connected()

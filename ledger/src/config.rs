@@ -14,9 +14,6 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `VERIFY_INTERVAL`: how often the books are verified. Ten minutes by default.
     pub verify_interval: Duration,
-    /// `LEDGER_DB_ROLE`: the database role that postings are made under, `bill_ledger` if the login is one of its
-    /// members. By default the login itself.
-    pub db_role: Option<String>,
 }
 
 impl Config {
@@ -30,7 +27,6 @@ impl Config {
             base: Base::read(&mut reader),
             listen: reader.parse("LISTEN", SocketAddr::from(([127, 0, 0, 1], 9103))),
             verify_interval: reader.duration("VERIFY_INTERVAL", Duration::from_secs(600)),
-            db_role: reader.optional("LEDGER_DB_ROLE").map(|role| role.trim().to_owned()),
         };
         if config.verify_interval.is_zero() {
             reader.problem("VERIFY_INTERVAL is nothing: use for instance 10m".to_owned());
@@ -53,15 +49,9 @@ mod tests {
     #[test]
     fn defaults_and_settings() {
         let config = read(&[("DATABASE_URL", "postgres://x/y")]).unwrap();
-        assert_eq!((config.listen.port(), config.verify_interval.as_secs(), config.db_role), (9103, 600, None));
-        let set = [
-            ("DATABASE_URL", "x"),
-            ("LEDGER_DB_ROLE", "bill_ledger"),
-            ("VERIFY_INTERVAL", "5s"),
-            ("LISTEN", "[::1]:1"),
-        ];
+        assert_eq!((config.listen.port(), config.verify_interval.as_secs()), (9103, 600));
+        let set = [("DATABASE_URL", "postgres://x/y"), ("VERIFY_INTERVAL", "5s"), ("LISTEN", "[::1]:1")];
         let config = read(&set).unwrap();
-        assert_eq!(config.db_role.as_deref(), Some("bill_ledger"));
         assert_eq!((config.listen.port(), config.verify_interval.as_secs()), (1, 5));
     }
 

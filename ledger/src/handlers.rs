@@ -23,19 +23,18 @@ use crate::repo::{Books, PostError};
 /// The ledger's handler.
 pub struct LedgerHandler {
     pool: PgPool,
-    role: Option<String>,
     clock: SharedClock,
     postings: IntCounterVec,
     recorder: Recorder,
 }
 
 impl LedgerHandler {
-    /// A handler that posts under the database role `role`, or under the one that it is connected as.
+    /// A handler that posts on that pool's connections.
     #[must_use]
-    pub fn new(pool: PgPool, role: Option<String>, clock: SharedClock, registry: &Registry) -> Self {
+    pub fn new(pool: PgPool, clock: SharedClock, registry: &Registry) -> Self {
         let help = "Transactions that were posted; repeats are not counted.";
         let postings = telemetry::counter_vec(registry, "bill_ledger_postings_total", help, &["kind"]);
-        Self { pool, role, clock, postings, recorder: Recorder::new(Part::Bookings, registry) }
+        Self { pool, clock, postings, recorder: Recorder::new(Part::Bookings, registry) }
     }
 
     /// Books what an event does to a recharge. It is decided under the organization's posting lock, from what is booked
@@ -46,14 +45,14 @@ impl LedgerHandler {
         recharge_id: RechargeId,
         decide: impl FnOnce(&Event<T>, &RechargeBooks) -> Result<Decision, PostingError>,
     ) -> Result<Vec<Outgoing>, Failure> {
-        let mut books = Books::open(&self.pool, self.role.as_deref(), event.organization()?).await?;
+        let mut books = Books::open(&self.pool, event.organization()?).await?;
         let decision = decide(event, &books.of_recharge(recharge_id).await?)?;
         self.carry_out(event, Some(recharge_id), books, decision).await
     }
 
     /// Books what is about no recharge.
     async fn book<T: Payload>(&self, event: &Event<T>, posting: Posting) -> Result<Vec<Outgoing>, Failure> {
-        let books = Books::open(&self.pool, self.role.as_deref(), posting.organization()).await?;
+        let books = Books::open(&self.pool, posting.organization()).await?;
         self.carry_out(event, None, books, Decision::Post(vec![posting])).await
     }
 
@@ -115,6 +114,16 @@ impl LedgerHandler {
         }
     }
 
+    /// Books a correction, where its amount is still the right one.
+    async fn adjusted(&self, event: Event<AdjustRequestedV1>) -> Result<Vec<Outgoing>, Failure> {
+        let posting = Posting::adjustment(&event)?;
+        let Some(basis) = event.data.basis_version else { return self.book(&event, posting).await };
+        let mut books = Books::open(&self.pool, posting.organization()).await?;
+        let booked = !books.posted(posting.business_key()).await?.is_empty();
+        let decision = posting::correction(posting, basis, booked, books.version().await?);
+        self.carry_out(&event, None, books, decision).await
+    }
+
     async fn adopted(&self, event: Event<QuotaAdoptedV1>) -> Result<Vec<Outgoing>, Failure> {
         if let Some(posting) = Posting::opening(&event)? {
             return self.book(&event, posting).await;
@@ -147,13 +156,10 @@ impl Handler for LedgerHandler {
                 self.recharge(&event, event.data.recharge_id, posting::dispute).await
             }
             QuotaAdoptedV1::KIND => self.adopted(delivery.decode()?).await,
-            AdjustRequestedV1::KIND => {
-                let event = delivery.decode::<AdjustRequestedV1>()?;
-                self.book(&event, Posting::adjustment(&event)?).await
-            }
+            AdjustRequestedV1::KIND => self.adjusted(delivery.decode()?).await,
             ReconcileRequestedV1::KIND => {
                 let event = delivery.decode::<ReconcileRequestedV1>()?;
-                reconcile::run(&self.pool, self.role.as_deref(), &self.recorder, &event.data, self.clock.now()).await?;
+                reconcile::run(&self.pool, &self.recorder, &event.data, self.clock.now()).await?;
                 Ok(Vec::new())
             }
             other => Err(Failure::malformed(anyhow::anyhow!("the ledger has no use for {other}"))),

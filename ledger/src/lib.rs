@@ -38,7 +38,7 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyh
         ),
     };
     tokio::spawn(verify::repeat(parts.pool.clone(), config.verify_interval, gauges, clock.clone(), shutdown.clone()));
-    let handler = LedgerHandler::new(parts.pool.clone(), config.db_role, clock, &parts.registry);
+    let handler = LedgerHandler::new(parts.pool.clone(), clock, &parts.registry);
     consume(parts, config.listen, handler, std::future::ready(()), shutdown).await
 }
 

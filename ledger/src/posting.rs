@@ -6,6 +6,7 @@
 
 mod books;
 mod charge;
+mod correction;
 mod dispute;
 mod refund;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 pub use books::{Booked, Charge, Decision, RechargeBooks};
 pub use charge::charge;
+pub use correction::correction;
 pub use dispute::dispute;
 pub use refund::{refund, refund_failed, refund_key};
 
@@ -206,7 +208,7 @@ impl Posting {
     /// # Errors
     /// When it changes nothing.
     pub fn adjustment(event: &Event<AdjustRequestedV1>) -> Result<Self, PostingError> {
-        let AdjustRequestedV1 { amount, reason, requested_by } = &event.data;
+        let AdjustRequestedV1 { amount, reason, requested_by, .. } = &event.data;
         if amount.minor == 0 {
             return Err(PostingError::NoChange);
         }

@@ -62,7 +62,12 @@ fn adopted(quota: Money) -> Event<QuotaAdoptedV1> {
 }
 
 fn adjust(amount: Money) -> Event<AdjustRequestedV1> {
-    event(AdjustRequestedV1 { amount, reason: "goodwill".to_owned(), requested_by: "ann".to_owned() })
+    event(AdjustRequestedV1 {
+        amount,
+        basis_version: None,
+        reason: "goodwill".to_owned(),
+        requested_by: "ann".to_owned(),
+    })
 }
 
 fn lines(posting: &Posting) -> Vec<(&'static str, i64)> {
@@ -113,6 +118,19 @@ fn an_opening_and_an_adjustment() {
     let down = Posting::adjustment(&adjust(usd(-250))).unwrap();
     assert_eq!(lines(&down), [("balance", -250), ("adjustments", 250)]);
     assert_eq!((down.business_key(), down.quota_change()), ("adjust:evt_1", -250));
+}
+
+#[test]
+fn a_correction_is_booked_beside_what_it_was_worked_out_from_and_nothing_else() {
+    let decide =
+        |basis, booked, newest| correction(Posting::adjustment(&adjust(usd(-250))).unwrap(), basis, booked, newest);
+    assert!(matches!(decide(4, false, 4), Decision::Post(_)));
+    // Said again, whatever came since.
+    assert!(matches!(decide(4, true, 9), Decision::Post(_)));
+    for newest in [3, 5] {
+        let Decision::TooLate(why) = decide(4, false, newest) else { panic!("{newest}") };
+        assert!(why.contains("version 4") && why.contains(&format!("version {newest}")), "{why}");
+    }
 }
 
 #[test]

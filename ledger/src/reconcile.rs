@@ -29,7 +29,6 @@ const PAGE: i64 = 500;
 /// What the database says; nothing is recorded then.
 pub async fn run(
     pool: &PgPool,
-    role: Option<&str>,
     recorder: &Recorder,
     request: &ReconcileRequestedV1,
     now: Timestamp,
@@ -40,7 +39,7 @@ pub async fn run(
         return Ok(());
     }
     let mut found = Vec::new();
-    let mut tx = repo::snapshot(pool, role).await?;
+    let mut tx = repo::snapshot(pool).await?;
     let window = Window { since: request.since, until: now - GRACE };
     let mut checked = records(&mut tx, window, &mut found).await?;
     checked += refunds(&mut tx, window, &mut found).await?;

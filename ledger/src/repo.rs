@@ -64,12 +64,13 @@ pub struct Books {
 }
 
 impl Books {
-    /// Waits for the organization's books, and opens them under the role `role`, if given.
+    /// Waits for the organization's books, and opens them.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn open(pool: &PgPool, role: Option<&str>, organization: &OrganizationId) -> Result<Self, PostError> {
-        let mut tx = begin(pool, role, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    pub async fn open(pool: &PgPool, organization: &OrganizationId) -> Result<Self, PostError> {
+        // Whoever posts must see what was committed while he waited for the lock, and so reads a snapshot per statement.
+        let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         lock(&mut tx, organization).await?;
         Ok(Self { tx, organization: organization.clone() })
     }
@@ -97,6 +98,16 @@ impl Books {
         let all = find(&mut self.tx, business_key).await?;
         all.iter().try_for_each(|posted| self.ours(posted.organization.clone(), &posted.business_key))?;
         Ok(all)
+    }
+
+    /// The newest version of the organization's books, as readers see it; 0 before anything was booked.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn version(&mut self) -> Result<i64, PostError> {
+        let newest = sqlx::query_scalar("SELECT max(ledger_version) FROM ledger_quotas WHERE c_organization_id = $1");
+        let newest: Option<i64> = newest.bind(self.organization.as_str()).fetch_one(&mut *self.tx).await?;
+        Ok(newest.unwrap_or(0))
     }
 
     /// Posts a transaction, or finds that it was posted before.
@@ -168,26 +179,11 @@ impl Books {
 ///
 /// # Errors
 /// [`PostError`]; nothing was posted then.
-pub async fn post(pool: &PgPool, role: Option<&str>, posting: &Posting) -> Result<Posted, PostError> {
-    let mut books = Books::open(pool, role, posting.organization()).await?;
+pub async fn post(pool: &PgPool, posting: &Posting) -> Result<Posted, PostError> {
+    let mut books = Books::open(pool, posting.organization()).await?;
     let posted = books.post(posting).await?;
     books.commit().await?;
     Ok(posted)
-}
-
-/// Begins a transaction of a kind that the statement names. Whoever posts must see what was committed while he waited for
-/// the lock, and so reads a snapshot per statement; whoever compares reads one snapshot.
-pub(crate) async fn begin(
-    pool: &PgPool,
-    role: Option<&str>,
-    statement: &'static str,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut tx = pool.begin_with(statement).await?;
-    if let Some(role) = role {
-        // SET LOCAL ROLE, as a function that takes the name as a value.
-        sqlx::query("SELECT set_config('role', $1, true)").bind(role).execute(&mut *tx).await?;
-    }
-    Ok(tx)
 }
 
 async fn clock(tx: &mut PgConnection) -> Result<Timestamp, sqlx::Error> {

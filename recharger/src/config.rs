@@ -47,12 +47,7 @@ impl Config {
         let config = Self {
             base: Base::read(&mut reader),
             listen: reader.parse("LISTEN", SocketAddr::from(([127, 0, 0, 1], 9102))),
-            stripe: StripeConfig {
-                url: reader.optional("STRIPE_URL").unwrap_or_else(|| "https://api.stripe.com".to_owned()),
-                secret_key: reader
-                    .secret("STRIPE_SECRET_KEY", "the secret key of the Stripe account, sk_test_… or sk_live_…"),
-                timeout: reader.duration("STRIPE_TIMEOUT", Duration::from_secs(20)),
-            },
+            stripe: StripeConfig::read(&mut reader, Duration::from_secs(20)),
             rules,
             patrol_interval: reader.duration("PATROL_INTERVAL", Duration::from_secs(1)),
         };

@@ -204,6 +204,20 @@ impl fmt::Display for Skip {
     }
 }
 
+/// The sentence about [`Decision::Hold`].
+#[must_use]
+pub fn rests_until(until: Timestamp) -> String {
+    format!("automatic recharge rests until {until}, because the last one did not work")
+}
+
+/// Whether so little is left that a recharge is wanted. What is used up to the last cent is low, also where no balance is to
+/// be kept.
+#[must_use]
+pub fn is_low(policy: &Policy, usage: Decimal, quota: Decimal) -> bool {
+    let available = quota.checked_sub(usage);
+    available.is_none_or(|available| available <= Decimal::ZERO || available < policy.minimum_balance)
+}
+
 /// Decides. Skips are looked for in the order of SPEC section 3; a table of tests fixes it.
 #[must_use]
 pub fn decide(
@@ -271,9 +285,7 @@ fn settled_already(policy: &Policy, history: &History, trigger: &Trigger) -> Opt
             Some(Skip::AlreadyRecharged { limit: quota, quota: history.quota })
         }
         Trigger::LowBalance { usage, quota } => {
-            let available = quota - usage;
-            let low = available <= Decimal::ZERO || available < policy.minimum_balance;
-            (!low).then_some(Skip::NotExceeded { usage, limit: quota })
+            (!is_low(policy, usage, quota)).then_some(Skip::NotExceeded { usage, limit: quota })
         }
         Trigger::LimitExceeded { .. } | Trigger::Manual { .. } => None,
     }

@@ -12,11 +12,13 @@ pub mod history;
 mod metrics;
 mod patrol;
 pub mod policy;
+mod queries;
 mod reconcile;
 pub mod record;
 pub mod refunds;
 mod repo;
 pub mod saga;
+pub mod simulate;
 
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use common::clock::SharedClock;
 use common::parts::Parts;
 use common::shutdown::Shutdown;
 use common::{periodic, service};
+use futures_util::future::join;
 
 pub use config::{Config, OnSyncFailure};
 pub use handlers::{Recharger, Rules};
@@ -42,7 +45,11 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyh
     let stripe = Stripe::new(config.stripe, &parts.registry)?;
     let handler = Recharger::new(parts.pool.clone(), stripe, clock, config.rules, &parts.registry);
     let patrol = patrol(handler.clone(), parts.broker.clone(), config.patrol_interval, shutdown.clone());
-    service::consume(parts, config.listen, handler, patrol, shutdown).await
+    let answers = common::queries::serve(parts.broker.clone(), SERVICE, handler.clone(), shutdown.clone());
+    let background = async move {
+        join(patrol, answers).await;
+    };
+    service::consume(parts, config.listen, handler, background, shutdown).await
 }
 
 async fn patrol(recharger: Recharger, broker: Broker, interval: Duration, shutdown: Shutdown) {

@@ -118,14 +118,16 @@ pub(crate) async fn log_decision(
     Ok(done.rows_affected() == 1)
 }
 
-/// The organization that has a team, or that the sender named.
+/// The organization that has a team, or that the sender named. One that is closed only where there is no other: nothing
+/// is charged for it, but the trigger is logged as its own.
 pub(crate) async fn organization_of_team(
     db: &mut PgConnection,
     team: &TeamId,
     named: Option<&OrganizationId>,
 ) -> Result<Option<OrganizationId>> {
     let sql = "SELECT c_organization_id FROM organization_balance_config
-        WHERE litellm_team_id = $1 OR c_organization_id = $2 ORDER BY (litellm_team_id = $1) DESC NULLS LAST LIMIT 1";
+        WHERE litellm_team_id = $1 OR c_organization_id = $2
+        ORDER BY closed_at IS NOT NULL, (litellm_team_id = $1) DESC NULLS LAST LIMIT 1";
     let id: Option<String> =
         sqlx::query_scalar(sql).bind(team.as_str()).bind(named.map(OrganizationId::as_str)).fetch_optional(db).await?;
     id.map(|id| OrganizationId::parse(id).map_err(|error| bad("c_organization_id", error))).transpose()
@@ -138,10 +140,15 @@ pub(crate) async fn lock(db: &mut PgConnection, organization: &OrganizationId) -
         .bind(organization.as_str())
         .execute(&mut *db)
         .await?;
-    sqlx::query("SELECT 1 FROM recharge_state WHERE c_organization_id = $1 FOR UPDATE")
-        .bind(organization.as_str())
-        .execute(db)
-        .await?;
+    // Always the row first. The second lock is for ingress, which may not lock the row: it closes no organization while
+    // somebody is here, and nobody claims while it does (`lock_claims` in its `organizations/repo.rs`).
+    sqlx::query(
+        "WITH locked AS MATERIALIZED (SELECT 1 FROM recharge_state WHERE c_organization_id = $1 FOR UPDATE)
+         SELECT pg_advisory_xact_lock(hashtextextended('recharges:' || $1, 0)) FROM locked",
+    )
+    .bind(organization.as_str())
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -185,7 +192,14 @@ pub(crate) async fn policy(
     Ok(Some((policy, row.try_get("resumed_at")?)))
 }
 
-/// What happened so far. The organization must be locked.
+/// When the UTC day and the UTC month of `now` began.
+pub(crate) fn day_and_month(now: Timestamp) -> (Timestamp, Timestamp) {
+    let day = now.date_naive();
+    let month = day.with_day(1).unwrap_or(day);
+    (day.and_time(NaiveTime::MIN).and_utc(), month.and_time(NaiveTime::MIN).and_utc())
+}
+
+/// What happened so far. Whoever acts on it must have locked the organization.
 pub(crate) async fn history(
     db: &mut PgConnection,
     organization: &OrganizationId,
@@ -193,7 +207,7 @@ pub(crate) async fn history(
     resumed_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<History> {
-    let sql = "SELECT s.quota, s.cooldown_until, s.paused_at, s.pause_reason, s.pause_payment_method,
+    let sql = "SELECT COALESCE(s.quota, 0) AS quota, s.cooldown_until, s.paused_at, s.pause_reason, s.pause_payment_method,
             (SELECT recharge_id FROM recharge_records r WHERE r.c_organization_id = $1 AND r.trigger_event_id IS NOT NULL
                 AND r.status IN ('pending', 'processing', 'action_required', 'charged', 'credited', 'refunding') LIMIT 1) AS in_flight,
             (SELECT max(trigger_limit) FROM recharge_records r WHERE r.c_organization_id = $1 AND r.status = 'settled'
@@ -202,16 +216,13 @@ pub(crate) async fn history(
             (SELECT count(*) FROM recharge_records r WHERE r.card_fingerprint = $4 AND r.created_at >= $5
                 AND r.status IN ('declined', 'failed')) AS card_refusals,
             (SELECT min(dispute_id) FROM disputes d WHERE d.c_organization_id = $1 AND d.stage = 'opened') AS open_dispute
-        FROM recharge_state s, LATERAL (
+        FROM (SELECT $1::text AS id) o LEFT JOIN recharge_state s ON s.c_organization_id = o.id, LATERAL (
             SELECT count(*) FILTER (WHERE created_at >= $2 AND triggered_by <> 'manual') AS recharges_today,
                 COALESCE(sum(amount) FILTER (WHERE created_at >= $2 AND status <> 'refunded'), 0) AS amount_today,
                 COALESCE(sum(amount) FILTER (WHERE status <> 'refunded'), 0) AS amount_month
             FROM recharge_records r WHERE r.c_organization_id = $1 AND r.trigger_event_id IS NOT NULL AND r.created_at >= $3
-                AND r.status NOT IN ('declined', 'failed')) t
-        WHERE s.c_organization_id = $1";
-    let day = now.date_naive();
-    let today = day.and_time(NaiveTime::MIN).and_utc();
-    let month = day.with_day(1).unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
+                AND r.status NOT IN ('declined', 'failed')) t";
+    let (today, month) = day_and_month(now);
     let fingerprint = policy.card.as_ref().and_then(|card| card.fingerprint.as_deref());
     let row = sqlx::query(sql)
         .bind(organization.as_str())
@@ -249,6 +260,11 @@ pub(crate) async fn history(
 /// that what is counted and what is claimed agree.
 pub(crate) async fn fleet_claims(db: &mut PgConnection, since: Timestamp) -> Result<u32> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('recharger:fleet', 0))").execute(&mut *db).await?;
+    claims_since(db, since).await
+}
+
+/// The same, for whoever claims nothing.
+pub(crate) async fn claims_since(db: &mut PgConnection, since: Timestamp) -> Result<u32> {
     let sql = "SELECT count(*) FROM recharge_records WHERE trigger_event_id IS NOT NULL AND created_at > $1";
     let count: i64 = sqlx::query_scalar(sql).bind(since).fetch_one(db).await?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))

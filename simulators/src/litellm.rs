@@ -1,6 +1,8 @@
 //! LiteLLM's own team calls, and its budget alert.
 
+mod activity;
 mod shapes;
+mod team;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +13,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::shapes::{alert_body, day_of, refused, shown, unknown};
+use self::shapes::{alert_body, detail, refused, unknown};
+use self::team::Team;
 use crate::config::merged;
 use crate::faults::Fault;
 use crate::http::{Call, Reply, lock};
@@ -26,26 +29,25 @@ struct Config {
     webhook_url: Option<String>,
     /// For how long a team's alert is not repeated.
     alert_ttl_seconds: i64,
+    /// How long spend takes until the management calls show it: a proxy writes it to its database in batches.
+    spend_lag_seconds: i64,
+    /// Whether this version tells the activity by day.
+    activity_route: bool,
+    /// Whether the proxy reaches its database.
+    database: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { master_key: None, webhook_url: None, alert_ttl_seconds: 24 * 60 * 60 }
+        Self {
+            master_key: None,
+            webhook_url: None,
+            alert_ttl_seconds: 24 * 60 * 60,
+            spend_lag_seconds: 0,
+            activity_route: true,
+            database: true,
+        }
     }
-}
-
-#[derive(Debug, Clone)]
-struct Team {
-    alias: Option<String>,
-    organization: Value,
-    metadata: Value,
-    max_budget: Option<Decimal>,
-    spend: Decimal,
-    created_at: String,
-    updated_at: String,
-    daily: BTreeMap<String, Decimal>,
-    budget_writes: Vec<Value>,
-    alerted_at: Option<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -62,39 +64,77 @@ pub struct Litellm {
     client: reqwest::Client,
 }
 
+/// What a proxy is told before it starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its master key; without one any key will do.
+    pub master_key: Option<String>,
+    /// Where its alerts go.
+    pub webhook_url: Option<String>,
+}
+
 impl Litellm {
     /// Serves a proxy without teams on `address` (port 0: any free port).
     ///
     /// # Errors
     /// When the address can't be bound; the error names it.
     pub async fn start(address: SocketAddr) -> anyhow::Result<Running> {
-        let service = Self { shared: Shared::new(), state: Mutex::default(), client: client()? };
+        Self::start_with(address, Proxy::default()).await
+    }
+
+    /// The same, configured from the start.
+    ///
+    /// # Errors
+    /// When the address can't be bound; the error names it.
+    pub async fn start_with(address: SocketAddr, proxy: Proxy) -> anyhow::Result<Running> {
+        let mut state = State::default();
+        state.config.master_key = proxy.master_key;
+        state.config.webhook_url = proxy.webhook_url;
+        let service = Self { shared: Shared::new(), state: Mutex::new(state), client: client()? };
         crate::server::start(address, Arc::new(service)).await
     }
 
-    fn authorized(&self, call: &Call) -> bool {
+    /// The refusal of a call whose key is missing or wrong.
+    fn refusal(&self, call: &Call) -> Option<Reply> {
         let given = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        match (&lock(&self.state).config.master_key, given) {
-            (Some(expected), Some(given)) => expected == given,
-            (None, Some(given)) => !given.is_empty(),
-            (_, None) => false,
-        }
+        let Some(given) = given.filter(|given| !given.is_empty()) else {
+            return Some(refused(401, "auth_error", "None", "Authentication Error, No api key passed in."));
+        };
+        let known = lock(&self.state).config.master_key.as_ref().is_none_or(|key| key == given);
+        (!known).then(|| shapes::unknown_key(given))
     }
 
     fn dispatch(&self, call: &Call) -> Reply {
         let segments = call.segments();
-        if let ("GET", ["health", "liveliness" | "readiness"]) = (call.method.as_str(), segments.as_slice()) {
-            return Reply::json(200, &json!({ "status": "healthy" }));
+        let database = lock(&self.state).config.database;
+        match (call.method.as_str(), segments.as_slice()) {
+            ("GET", ["health", "liveliness"]) => return Reply::json(200, &json!("I'm alive!")),
+            ("GET", ["health", "readiness"]) => return shapes::readiness(database),
+            _ => {}
         }
-        if !self.authorized(call) {
-            return refused(401, "auth_error", "Authentication Error, No api key passed in.");
+        if let Some(refusal) = self.refusal(call) {
+            return refusal;
+        }
+        if !database {
+            return Self::without_database(call);
         }
         match (call.method.as_str(), segments.as_slice()) {
             ("POST", ["team", "new"]) => self.create(call),
             ("POST", ["team", "update"]) => self.update(call),
             ("GET", ["team", "info"]) => self.info(call),
-            ("GET", ["team", "daily", "activity"]) => self.activity(call),
+            ("GET", ["team", "daily", "activity"]) if lock(&self.state).config.activity_route => {
+                let now = self.shared.clock.now();
+                activity::page(call, &lock(&self.state).teams, now)
+            }
             _ => Reply::json(404, &json!({ "detail": "Not Found" })),
+        }
+    }
+
+    /// What a proxy answers that does not reach its database: it does not find what it can't look for.
+    fn without_database(call: &Call) -> Reply {
+        match (call.method.as_str(), call.segments().as_slice()) {
+            ("GET", ["team", "info"]) => unknown(&call.query_value("team_id").unwrap_or_default()),
+            _ => refused(500, "internal_server_error", "None", "Internal Server Error"),
         }
     }
 
@@ -107,23 +147,16 @@ impl Litellm {
         let now = self.shared.clock.rfc3339();
         let mut state = lock(&self.state);
         if state.teams.contains_key(&id) {
-            let words = format!("Team id = {id} already exists. Please use a different team id.");
-            return refused(400, "bad_request_error", &words);
+            let words = format!("{{'error': 'Team id = {id} already exists. Please use a different team id.'}}");
+            return refused(400, "internal_server_error", "None", &words);
         }
         let budget = number::read(&body["max_budget"]);
-        let team = Team {
-            alias: body["team_alias"].as_str().map(str::to_owned),
-            organization: body["organization_id"].clone(),
-            metadata: if body["metadata"].is_object() { body["metadata"].clone() } else { json!({}) },
-            max_budget: budget,
-            spend: Decimal::ZERO,
-            created_at: now.clone(),
-            updated_at: now,
-            daily: BTreeMap::new(),
-            budget_writes: budget.map(number::write).into_iter().collect(),
-            alerted_at: None,
-        };
-        let reply = Reply::json(200, &shown(&id, &team));
+        if let Some(negative) = budget.filter(Decimal::is_sign_negative) {
+            let words = format!("{{'error': 'max_budget cannot be negative. Received: {negative}'}}");
+            return refused(400, "internal_server_error", "None", &words);
+        }
+        let team = Team::new(&body, budget, now);
+        let reply = Reply::json(200, &shapes::new_team(&id, &team));
         state.teams.insert(id, team);
         reply
     }
@@ -134,11 +167,21 @@ impl Litellm {
             Err(reply) => return reply,
         };
         let id = body["team_id"].as_str().unwrap_or_default();
+        let now = self.shared.clock.now();
         let mut state = lock(&self.state);
-        let Some(team) = state.teams.get_mut(id) else { return unknown(id) };
+        let Some(team) = state.teams.get_mut(id) else {
+            return detail(404, &format!("Team not found, passed team_id={id}"));
+        };
         if let Some(budget) = body.get("max_budget") {
-            team.max_budget = number::read(budget);
-            team.budget_writes.push(team.max_budget.map_or(Value::Null, number::write));
+            let budget = number::read(budget);
+            if let Some(negative) = budget.filter(Decimal::is_sign_negative) {
+                return detail(400, &format!("max_budget cannot be negative. Received: {negative}"));
+            }
+            team.max_budget = budget;
+            team.budget_writes.push(budget.map_or(Value::Null, number::write));
+        }
+        if let Some(period) = body.get("budget_duration") {
+            team.budget_duration = period.as_str().map(str::to_owned);
         }
         if let Some(alias) = body["team_alias"].as_str() {
             team.alias = Some(alias.to_owned());
@@ -147,53 +190,45 @@ impl Litellm {
             team.metadata = body["metadata"].clone();
         }
         team.updated_at = self.shared.clock.rfc3339();
-        Reply::json(200, &json!({ "team_id": id, "data": shown(id, team) }))
+        Reply::json(200, &json!({ "team_id": id, "data": shapes::updated_team(id, team, now) }))
     }
 
     fn info(&self, call: &Call) -> Reply {
         let id = call.query_value("team_id").unwrap_or_default();
+        let now = self.shared.clock.now();
         let state = lock(&self.state);
         let Some(team) = state.teams.get(&id) else { return unknown(&id) };
-        let body = json!({ "team_id": id, "team_info": shown(&id, team), "keys": [], "team_memberships": [] });
-        Reply::json(200, &body)
+        let team_info = shapes::team_info(&id, team, now);
+        Reply::json(200, &json!({ "team_id": id, "team_info": team_info, "keys": [], "team_memberships": [] }))
     }
 
-    fn activity(&self, call: &Call) -> Reply {
-        let wanted = call.query_value("team_ids").unwrap_or_default();
-        let from = call.query_value("start_date").unwrap_or_default();
-        let to = call.query_value("end_date").unwrap_or_else(|| "9999-12-31".to_owned());
-        let state = lock(&self.state);
-        let mut days: BTreeMap<&str, BTreeMap<&str, Decimal>> = BTreeMap::new();
-        for (id, team) in &state.teams {
-            if !wanted.is_empty() && !wanted.split(',').any(|one| one == id) {
-                continue;
-            }
-            for (day, spend) in &team.daily {
-                if *day >= from && *day <= to {
-                    days.entry(day).or_default().insert(id, *spend);
-                }
-            }
+    /// Somebody changes a budget by hand.
+    fn drift(&self, call: &Call) -> Reply {
+        let body = match call.json() {
+            Ok(body) => body,
+            Err(reply) => return reply,
+        };
+        let id = body["team_id"].as_str().unwrap_or_default();
+        let Some(budget) = body.get("max_budget") else {
+            return Reply::problem(400, "max_budget must be a number or null");
+        };
+        let mut state = lock(&self.state);
+        let Some(team) = state.teams.get_mut(id) else { return unknown(id) };
+        team.max_budget = number::read(budget);
+        Reply::json(200, &json!({ "team_id": id, "max_budget": team.max_budget.map(number::write) }))
+    }
+
+    /// Somebody, or a lost database, takes a team away.
+    fn forget(&self, call: &Call) -> Reply {
+        let body = match call.json() {
+            Ok(body) => body,
+            Err(reply) => return reply,
+        };
+        let id = body["team_id"].as_str().unwrap_or_default();
+        match lock(&self.state).teams.remove(id) {
+            Some(_) => Reply::json(200, &json!({ "team_id": id })),
+            None => unknown(id),
         }
-        let total: Decimal = days.values().flat_map(BTreeMap::values).sum();
-        let results: Vec<Value> = days.iter().rev().map(|(day, teams)| day_of(day, teams, &state.teams)).collect();
-        let body = json!({
-            "results": results,
-            "metadata": {
-                "total_spend": number::write(total),
-                "total_prompt_tokens": 0,
-                "total_completion_tokens": 0,
-                "total_tokens": 0,
-                "total_api_requests": 0,
-                "total_successful_requests": 0,
-                "total_failed_requests": 0,
-                "total_cache_read_input_tokens": 0,
-                "total_cache_creation_input_tokens": 0,
-                "page": 1,
-                "total_pages": 1,
-                "has_more": false,
-            },
-        });
-        Reply::json(200, &body)
     }
 
     /// Sets a team's spend, and sends the alert when asked to.
@@ -206,12 +241,12 @@ impl Litellm {
         let Some(usage) = number::read(&body["usage"]) else {
             return Reply::problem(400, "usage must be a number");
         };
-        let day = self.shared.clock.day();
+        let (day, now) = (self.shared.clock.day(), self.shared.clock.now());
         let mut report = {
             let mut state = lock(&self.state);
+            let lag = state.config.spend_lag_seconds;
             let Some(team) = state.teams.get_mut(&id) else { return unknown(&id) };
-            *team.daily.entry(day).or_default() += usage - team.spend;
-            team.spend = usage;
+            team.spends(usage, day, now.saturating_add(lag));
             json!({ "team_id": id, "spend": number::write(usage) })
         };
         if body["webhook"] == true
@@ -233,7 +268,7 @@ impl Litellm {
         let Some(team) = team else { return not_sent("unknown team") };
         let Some(url) = config.webhook_url else { return not_sent("no webhook_url is configured") };
         let Some(budget) = team.max_budget else { return not_sent("the team has no budget") };
-        if team.spend <= budget {
+        if team.spent() <= budget {
             return not_sent("spend is not above the budget");
         }
         let now = self.shared.clock.now();
@@ -264,7 +299,7 @@ impl Litellm {
             .map(|(id, team)| {
                 let entry = json!({
                     "max_budget": team.max_budget.map(number::write),
-                    "spend": number::write(team.spend),
+                    "spend": number::write(team.spent()),
                     "budget_writes": team.budget_writes,
                 });
                 (id.clone(), entry)
@@ -317,14 +352,16 @@ impl Service for Litellm {
             (Method::GET, ["config"]) => Reply::json(200, &json!(lock(&self.state).config)),
             (Method::POST, ["config"]) => self.configure(&call),
             (Method::POST, ["usage"]) => self.use_up(&call).await,
+            (Method::POST, ["budget"]) => self.drift(&call),
+            (Method::POST, ["forget"]) => self.forget(&call),
             _ => Reply::problem(404, "no such knob: see the README of the simulators"),
         }
     }
 
     fn trouble(&self, status: u16) -> Reply {
         if status == 429 {
-            return refused(429, "throttling_error", "Too Many Requests");
+            return refused(429, "throttling_error", "None", "Too Many Requests");
         }
-        refused(500, "internal_server_error", "Internal Server Error")
+        refused(500, "internal_server_error", "None", "Internal Server Error")
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use simulators::Running;
 use simulators::kms::{Kms, Webhook};
-use simulators::litellm::Litellm;
+use simulators::litellm::{Litellm, Proxy};
 use simulators::stripe::Stripe;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -44,7 +44,9 @@ async fn start_all() -> anyhow::Result<Vec<Running>> {
         running.push(Kms::start_with(address, webhook).await.context("KMS_SIM_ADDR")?);
     }
     if let Some(address) = address("LITELLM_SIM_ADDR", "127.0.0.1:4000")? {
-        running.push(Litellm::start(address).await.context("LITELLM_SIM_ADDR")?);
+        // The proxy's own names for them.
+        let proxy = Proxy { master_key: text("LITELLM_MASTER_KEY"), webhook_url: text("WEBHOOK_URL") };
+        running.push(Litellm::start_with(address, proxy).await.context("LITELLM_SIM_ADDR")?);
     }
     Ok(running)
 }

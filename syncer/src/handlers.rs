@@ -25,7 +25,7 @@ use crate::push::{Cause, Pusher};
 use crate::reconcile::Reconciler;
 use crate::repo::{self, Raised};
 use crate::sweep::Sweep;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, Why};
 
 /// How long a request to look at a balance, or to compare the books, waits for the backend. After that the next sweep, or
 /// the next comparison, does what it asked for.
@@ -160,6 +160,10 @@ impl Syncer {
         let (reason, after) = match self.pusher.push(cause).await {
             Ok(outgoing) => return Ok(outgoing),
             Err(Trouble::Ours(failure)) => return Err(failure),
+            // Somebody asks for it and can be told what is missing. What was paid for is worth the time that is left.
+            Err(Trouble::Backend { reason, why: Why::Undecided, .. }) if booking.is_none() => {
+                return self.pusher.give_up(cause, None, &reason).await;
+            }
             Err(Trouble::Backend { reason, after, .. }) => (reason, after),
         };
         match verdict(self.setup.clock.now(), limit) {
@@ -220,6 +224,7 @@ impl Syncer {
     fn refused_in_the_end(&self, trouble: Trouble, limit: Limit, instead: &str) -> Failure {
         let (reason, after) = match trouble {
             Trouble::Ours(failure) => return failure,
+            Trouble::Backend { reason, why: Why::Undecided, .. } => return Failure::Refused(reason),
             Trouble::Backend { reason, after, .. } => (reason, after),
         };
         match verdict(self.setup.clock.now(), limit) {

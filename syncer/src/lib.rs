@@ -14,12 +14,15 @@ mod repo;
 mod said;
 pub mod standing;
 mod sweep;
+mod team;
 mod trouble;
+mod undecided;
 
 use std::sync::Arc;
 
 use common::clients::quota::QuotaBackend;
 use common::clients::quota::kms::Kms;
+use common::clients::quota::litellm::Litellm;
 use common::clock::SharedClock;
 use common::parts::Parts;
 use common::service;
@@ -37,6 +40,7 @@ pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> anyh
     let parts = Parts::prepare("syncer", config.base.clone(), clock, &shutdown).await?;
     let backend: Arc<dyn QuotaBackend> = match &config.quota_backend {
         Backend::Kms(kms) => Arc::new(Kms::new(kms, &parts.registry)?),
+        Backend::Litellm(litellm) => Arc::new(Litellm::new(litellm, &parts.registry)?),
     };
     let handler = Syncer::new(Setup {
         pool: parts.pool.clone(),

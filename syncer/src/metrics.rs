@@ -10,6 +10,7 @@ pub(crate) struct Metrics {
     team_mismatches: IntCounterVec,
     drift: IntCounterVec,
     lows: IntCounterVec,
+    usage_resets: IntCounterVec,
 }
 
 impl Metrics {
@@ -33,6 +34,12 @@ impl Metrics {
                 "Times the backend had another quota than was left there, by what was done: repaired, reported, or failed to be repaired.",
                 &["action"],
             ),
+            usage_resets: telemetry::counter_vec(
+                registry,
+                "bill_quota_usage_resets_total",
+                "Quotas that were pushed although the backend zeroes what was spent now and then.",
+                &["backend"],
+            ),
             lows: telemetry::counter_vec(
                 registry,
                 "bill_quota_lows_total",
@@ -52,6 +59,10 @@ impl Metrics {
 
     pub(crate) fn drift(&self, action: &str) {
         self.drift.with_label_values(&[action]).inc();
+    }
+
+    pub(crate) fn usage_reset(&self, backend: &str) {
+        self.usage_resets.with_label_values(&[backend]).inc();
     }
 
     pub(crate) fn low(&self, by: &str) {

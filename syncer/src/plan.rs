@@ -6,7 +6,11 @@
 //! away, what was paid for once. Therefore
 //! - organizations are created with a quota of zero, which nobody would adopt, however often that is repeated;
 //! - that there was nothing to adopt is committed ([`Action::Meet`]) *before* the first quota is written.
+//!
+//! One that is unlimited has no quota that could be kept, and any would take something away: a person must say with how much
+//! it begins ([`Action::NameOpening`]), and that is adopted.
 
+use common::clients::quota::Allowance;
 use rust_decimal::Decimal;
 
 /// How far we have got with an organization at the backend.
@@ -73,6 +77,8 @@ pub enum Action {
         /// The quota, as finely as the backend has it.
         quota: Decimal,
     },
+    /// Write nothing: it is unlimited, and nobody has said with which quota it begins.
+    NameOpening,
     /// Make the organization known.
     Create {
         /// With this quota.
@@ -83,7 +89,7 @@ pub enum Action {
     /// Change the quota.
     Set {
         /// What it is.
-        from: Decimal,
+        from: Allowance,
         /// What it shall be.
         to: Decimal,
     },
@@ -91,16 +97,20 @@ pub enum Action {
     AlreadyThere,
 }
 
-/// Decides from the newest target, the contact so far, and what the backend has (`None`: it does not know the organization).
+/// Decides from the newest target, the contact so far, what the backend has (`None`: it does not know the organization), and
+/// what a person named for one that is unlimited.
 #[must_use]
-pub fn decide(target: Decimal, contact: Contact, backend: Option<Decimal>) -> Action {
+pub fn decide(target: Decimal, contact: Contact, backend: Option<Allowance>, opening: Option<Decimal>) -> Action {
     match (contact, backend) {
         (Contact::AwaitsOpening, _) => Action::AwaitOpening,
         (Contact::Never | Contact::Established, None) => Action::Create { quota: Decimal::ZERO },
-        (Contact::Never, Some(quota)) if quota > Decimal::ZERO => Action::Adopt { quota },
-        (Contact::Never, Some(_)) => Action::Meet,
-        (Contact::Established, Some(quota)) if quota == target => Action::AlreadyThere,
-        (Contact::Established, Some(quota)) => Action::Set { from: quota, to: target },
+        (Contact::Never, Some(allowance)) => match allowance.limit().or(opening) {
+            None => Action::NameOpening,
+            Some(quota) if quota > Decimal::ZERO => Action::Adopt { quota },
+            Some(_) => Action::Meet,
+        },
+        (Contact::Established, Some(allowance)) if allowance.is(target) => Action::AlreadyThere,
+        (Contact::Established, Some(allowance)) => Action::Set { from: allowance, to: target },
     }
 }
 
@@ -134,7 +144,7 @@ mod tests {
     fn actions() {
         use Contact::{AwaitsOpening, Established, Never};
         let create = Action::Create { quota: Decimal::ZERO };
-        let set = |from, to| Action::Set { from: decimal(from), to: decimal(to) };
+        let set = |from, to| Action::Set { from: Allowance::Limited(decimal(from)), to: decimal(to) };
         for (target, contact, backend, want) in [
             // First contact: nothing is lowered, nothing is written but a zero.
             ("0", Never, None, create),
@@ -158,8 +168,29 @@ mod tests {
             ("500.00", Established, Some("500"), Action::AlreadyThere),
             ("0", Established, Some("0.0"), Action::AlreadyThere),
         ] {
-            let got = decide(decimal(target), contact, backend.map(decimal));
-            assert_eq!(got, want, "target {target}, {contact:?}, backend {backend:?}");
+            let backend = backend.map(decimal).map(Allowance::Limited);
+            for opening in [None, Some(decimal("70"))] {
+                let got = decide(decimal(target), contact, backend, opening);
+                assert_eq!(got, want, "target {target}, {contact:?}, backend {backend:?}, opening {opening:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_is_unlimited() {
+        use Contact::{AwaitsOpening, Established, Never};
+        let unlimited = Allowance::Unlimited;
+        for (contact, opening, want) in [
+            (Never, None, Action::NameOpening),
+            (Never, Some("70"), Action::Adopt { quota: decimal("70") }),
+            (Never, Some("0"), Action::Meet),
+            (AwaitsOpening, Some("70"), Action::AwaitOpening),
+            // What was adopted is the ledger's now, and whoever takes the budget away is somebody's hand.
+            (Established, None, Action::Set { from: unlimited, to: decimal("500") }),
+            (Established, Some("70"), Action::Set { from: unlimited, to: decimal("500") }),
+        ] {
+            let got = decide(decimal("500"), contact, Some(unlimited), opening.map(decimal));
+            assert_eq!(got, want, "{contact:?}, opening {opening:?}");
         }
     }
 }

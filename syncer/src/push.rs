@@ -15,7 +15,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::clients::quota::{Account, BackendError, BackendQuota, QuotaBackend};
+use common::clients::quota::{Account, Allowance, BackendError, BackendQuota, Created, QuotaBackend};
 use common::clock::SharedClock;
 use common::contract::Outgoing;
 use common::failure::Failure;
@@ -23,16 +23,17 @@ use common::ids::{EventId, OrganizationId, RechargeId, TeamId};
 use common::money::Money;
 use prometheus::Registry;
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::given_up;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Contact, decide};
-use crate::repo::{self, Adoption, Synced, Target, TeamLink};
+use crate::repo::{self, Adoption, Synced, Target};
 use crate::said;
 use crate::trouble::Trouble;
+use crate::undecided::{self, Whose};
 
 /// How long one push may hold its lock while it talks to the backend.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,29 +124,6 @@ impl Pusher {
         }
         Err(Trouble::backend(format!("first contact with {} did not come to an end", cause.organization)))
     }
-
-    /// Tells ingress' table the team, and reports where it can't be.
-    async fn link_team(&self, connection: &mut PgConnection, cause: &Cause, team: &TeamId) -> sqlx::Result<()> {
-        let organization = &cause.organization;
-        match repo::link_team(connection, organization, team).await? {
-            TeamLink::Fine => {}
-            TeamLink::Different(stored) => {
-                self.metrics.team_mismatch("different");
-                tracing::warn!(
-                    c_organization_id = %organization, event_id = %cause.event_id, backend_team = %team, stored_team = %stored,
-                    "the backend names team {team} for {organization}, but {stored} is stored; the stored one stays"
-                );
-            }
-            TeamLink::Taken => {
-                self.metrics.team_mismatch("taken");
-                tracing::warn!(
-                    c_organization_id = %organization, event_id = %cause.event_id, backend_team = %team,
-                    "the backend names team {team} for {organization}, but another organization has it; it is not stored"
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Push<'_> {
@@ -160,19 +138,36 @@ impl Push<'_> {
         if let Some(answer) = given_up::answer(&mut tx, self.cause).await? {
             return Ok(Pass::Done(answer));
         }
-        let account = Account { organization: organization.clone(), team: target.team_id.clone() };
+        let name = self.pusher.backend.name();
+        let account = target.account(organization, name);
         // Before the backend is asked: it has no say in this, and may be down.
         if let (Contact::AwaitsOpening, Some(adoption)) = (target.contact, &target.adoption) {
-            self.pusher.metrics.push(self.pusher.backend.name(), "awaits_opening");
-            let team = target.team_id.clone();
-            return Ok(Pass::Done(said::adopted(organization, &*self.pusher.backend, adoption, team)?));
+            self.pusher.metrics.push(name, "awaits_opening");
+            let (met, team) = (target.backend.as_deref().unwrap_or(name), target.team_id.clone());
+            return Ok(Pass::Done(said::adopted(organization, met, adoption, team)?));
         }
-        let found = self.find_or_create(&target, &account).await?;
-        let action = decide(target.quota, target.contact, Some(found.quota));
-        match action {
-            Action::Adopt { quota } => self.adopt(tx, &target, quota, found.team_id).await.map(Pass::Done),
+        let first = target.contact == Contact::Never || target.is_elsewhere(name);
+        self.decided(self.pusher.of_team(&mut tx, &target, &account, first).await?)?;
+        let found = self.find_or_create(&mut tx, &target, &account).await?;
+        let whose = Whose::of(&account, name);
+        self.decided(undecided::backend_changed(whose, &target, Some(found.quota)))?;
+        if let Some(period) = &found.usage_reset {
+            self.usage_is_reset(whose, period, first)?;
+        }
+        // A quota that is not known to the last cent can't be kept either.
+        let blurred = target.contact == Contact::Never
+            && undecided::is_blurred(found.quota, self.pusher.backend.digits(), target.currency);
+        let allowance = if blurred { Allowance::Unlimited } else { found.quota };
+        let opening = match allowance {
+            Allowance::Unlimited => repo::opening_quota(&mut tx, organization).await?,
+            Allowance::Limited(_) => None,
+        };
+        match decide(target.quota, target.contact, Some(allowance), opening) {
+            Action::Adopt { quota } => self.adopt(tx, &target, quota, found).await.map(Pass::Done),
+            Action::NameOpening => Err(self.undecided(undecided::no_opening(whose, found.quota))),
             Action::Meet => {
-                repo::record_created(&mut tx, organization, self.pusher.clock.now()).await?;
+                let now = self.pusher.clock.now();
+                repo::record_created(&mut tx, organization, name, found.team_id.as_ref(), now).await?;
                 tx.commit().await?;
                 Ok(Pass::Again)
             }
@@ -181,28 +176,73 @@ impl Push<'_> {
                 let team = self.write(&account, to).await?.or(found.team_id);
                 self.record(tx, &target, from, team).await.map(Pass::Done)
             }
-            Action::AwaitOpening | Action::Create { .. } => {
+            action @ (Action::AwaitOpening | Action::Create { .. }) => {
                 Err(Trouble::backend(format!("{action:?} is no answer to a quota that was read")))
             }
         }
     }
 
+    /// Goes on, unless a person has to decide something first.
+    fn decided(&self, reason: Option<String>) -> Result<(), Trouble> {
+        reason.map_or(Ok(()), |reason| Err(self.undecided(reason)))
+    }
+
+    /// The backend zeroes what was spent: at first contact that must end first, and later a person must hear of it.
+    fn usage_is_reset(&self, whose: Whose<'_>, period: &str, first: bool) -> Result<(), Trouble> {
+        let reason = undecided::budget_duration(whose, period);
+        if first {
+            return Err(self.undecided(reason));
+        }
+        self.pusher.metrics.usage_reset(whose.backend);
+        let Cause { organization, event_id, correlation, .. } = self.cause;
+        tracing::error!(
+            c_organization_id = %organization, %event_id, correlation_id = %correlation, backend = whose.backend, reason,
+            "the quota of {organization} is pushed, and can be spent again and again: {reason}"
+        );
+        Ok(())
+    }
+
+    /// Counts and logs that a person has to decide something first.
+    fn undecided(&self, reason: String) -> Trouble {
+        let backend = self.pusher.backend.name();
+        self.pusher.metrics.push(backend, "undecided");
+        let Cause { organization, event_id, correlation, recharge_id } = self.cause;
+        tracing::warn!(
+            c_organization_id = %organization, %event_id, correlation_id = %correlation,
+            recharge_id = recharge_id.map(tracing::field::display), backend, reason,
+            "the quota of {organization} can't be pushed before a person decides: {reason}"
+        );
+        Trouble::undecided(reason)
+    }
+
     /// What the backend has, after making sure that it knows the organization.
-    async fn find_or_create(&mut self, target: &Target, account: &Account) -> Result<BackendQuota, Trouble> {
+    async fn find_or_create(
+        &mut self,
+        tx: &mut Transaction<'_, Postgres>,
+        target: &Target,
+        account: &Account,
+    ) -> Result<BackendQuota, Trouble> {
         let backend = &self.pusher.backend;
         if let Some(found) = self.ask(backend.read(account)).await? {
             return Ok(found);
         }
-        let Action::Create { quota } = decide(target.quota, target.contact, None) else {
+        let whose = Whose::of(account, backend.name());
+        self.decided(undecided::backend_changed(whose, target, None))?;
+        if target.contact == Contact::Established && backend.forgets_usage() {
+            let usage = repo::last_usage(tx, &account.organization).await?;
+            self.decided(undecided::team_gone(whose, target, usage))?;
+        }
+        let Action::Create { quota } = decide(target.quota, target.contact, None, None) else {
             return Err(Trouble::backend(format!("{} is missing at the backend", account.organization)));
         };
-        let made = self.ask(backend.create(account, quota)).await?;
-        self.created = true;
+        let Created { quota: there, made } = self.ask(backend.create(account, quota)).await?;
+        self.created = made;
         tracing::info!(
             c_organization_id = %account.organization, event_id = %self.cause.event_id, correlation_id = %self.cause.correlation,
-            backend = backend.name(), team = made.team_id.as_ref().map(TeamId::as_str), "created {} at the backend", account.organization
+            backend = backend.name(), team = there.team_id.as_ref().map(TeamId::as_str),
+            "{} {} at the backend", if made { "created" } else { "found" }, account.organization
         );
-        Ok(made)
+        Ok(there)
     }
 
     /// Writes the quota and reads it again: only what the backend then says counts. Returns the team.
@@ -212,7 +252,7 @@ impl Push<'_> {
         for _ in 0..WRITES {
             self.ask(backend.set(account, to)).await?;
             match self.ask(backend.read(account)).await? {
-                Some(found) if found.quota == to => return Ok(found.team_id),
+                Some(found) if found.quota.is(to) => return Ok(found.team_id),
                 found => last = found.map(|found| found.quota),
             }
         }
@@ -226,7 +266,7 @@ impl Push<'_> {
         &self,
         mut tx: Transaction<'_, Postgres>,
         target: &Target,
-        before: Decimal,
+        before: Allowance,
         team_id: Option<TeamId>,
     ) -> Result<Outgoing, Trouble> {
         let Cause { organization, event_id, correlation, recharge_id } = self.cause;
@@ -234,9 +274,9 @@ impl Push<'_> {
         let sync = Synced {
             backend: backend.to_owned(),
             version: target.version,
-            previous: (!self.created).then_some(before),
+            previous: before.limit().filter(|_| !self.created),
             quota: target.quota,
-            changed: self.created || before != target.quota,
+            changed: self.created || !before.is(target.quota),
             team_id,
             at: self.pusher.clock.now(),
         };
@@ -261,9 +301,10 @@ impl Push<'_> {
         mut tx: Transaction<'_, Postgres>,
         target: &Target,
         quota: Decimal,
-        team_id: Option<TeamId>,
+        found: BackendQuota,
     ) -> Result<Outgoing, Trouble> {
         let Cause { organization, event_id, correlation, .. } = self.cause;
+        let BackendQuota { quota: allowance, team_id, .. } = found;
         // What the currency can't hold exactly is rounded up: adopting never lowers. One that it can't hold at all is for a
         // person to mend at the backend.
         let covering = Money::covering(quota, target.currency).map_err(|error| {
@@ -271,17 +312,18 @@ impl Push<'_> {
         })?;
         let at = self.pusher.clock.now();
         let adoption = Adoption { quota: covering, correlation: correlation.clone(), at };
-        repo::record_adopted(&mut tx, organization, &adoption, team_id.as_ref()).await?;
+        let backend = self.pusher.backend.name();
+        repo::record_adopted(&mut tx, organization, backend, &adoption, team_id.as_ref()).await?;
         if let Some(team) = &team_id {
             self.pusher.link_team(&mut tx, self.cause, team).await?;
         }
         tx.commit().await?;
-        self.pusher.metrics.push(self.pusher.backend.name(), "adopted");
+        self.pusher.metrics.push(backend, "adopted");
         tracing::info!(
-            c_organization_id = %organization, %event_id, correlation_id = %correlation, backend_quota = %quota, quota = %covering,
-            "{organization} already has a quota of {quota} at the backend: it keeps it, and the ledger is to book it"
+            c_organization_id = %organization, %event_id, correlation_id = %correlation, backend_quota = %allowance,
+            quota = %covering, "{organization} is already at the backend ({allowance}): it keeps {covering}, which the ledger is to book"
         );
-        Ok(said::adopted(organization, &*self.pusher.backend, &adoption, team_id)?)
+        Ok(said::adopted(organization, backend, &adoption, team_id)?)
     }
 
     /// Asks the backend, within what is left of the patience. What it can't or won't do is counted and logged; what follows

@@ -1,10 +1,11 @@
 //! The syncer's SQL.
 
+use common::clients::quota::Account;
 use common::clock::Timestamp;
 use common::ids::{EventId, OrganizationId, TeamId};
 use common::money::{Currency, Money, MoneyError};
 use rust_decimal::Decimal;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use crate::plan::{Contact, FirstContact};
 
@@ -28,7 +29,36 @@ pub(crate) struct Target {
     pub(crate) pushed: Option<(Decimal, i64)>,
     pub(crate) raised_at: Option<Timestamp>,
     pub(crate) adoption: Option<Adoption>,
+    /// The team on which the backend was met.
     pub(crate) team_id: Option<TeamId>,
+    /// The team that ingress has.
+    pub(crate) named_team: Option<TeamId>,
+    /// The backend where it was met.
+    pub(crate) backend: Option<String>,
+}
+
+impl Target {
+    /// Who is meant at this backend.
+    pub(crate) fn account(&self, organization: &OrganizationId, backend: &str) -> Account {
+        let team = team_at(self.is_elsewhere(backend), self.team_id.clone(), self.named_team.clone());
+        Account { organization: organization.clone(), team }
+    }
+
+    /// Whether it was met, and at another backend than this one.
+    pub(crate) fn is_elsewhere(&self, backend: &str) -> bool {
+        is_elsewhere(self.backend.as_deref(), backend)
+    }
+}
+
+/// Whether the backend where an organization was met, if it was, is another one than this.
+pub(crate) fn is_elsewhere(met: Option<&str>, backend: &str) -> bool {
+    met.is_some_and(|met| met != backend)
+}
+
+/// The team that is meant. One once met stays it: moving to another one would take that one's quota away. At another backend
+/// than the one where it was met a person's word goes first.
+pub(crate) fn team_at(elsewhere: bool, met: Option<TeamId>, named: Option<TeamId>) -> Option<TeamId> {
+    if elsewhere { named.or(met) } else { met.or(named) }
 }
 
 /// What was adopted, when, and in which chain of events.
@@ -49,17 +79,6 @@ pub(crate) struct Synced {
     pub(crate) changed: bool,
     pub(crate) team_id: Option<TeamId>,
     pub(crate) at: Timestamp,
-}
-
-/// What became of telling ingress' table the team.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TeamLink {
-    /// It is stored, now or before; or there is no such organization.
-    Fine,
-    /// Another one is stored.
-    Different(String),
-    /// Another organization has it.
-    Taken,
 }
 
 /// Looks an organization up.
@@ -167,13 +186,19 @@ struct TargetRow {
     pushed_version: Option<i64>,
     raised_at: Option<Timestamp>,
     litellm_team_id: Option<String>,
+    named_team: Option<String>,
+    backend: Option<String>,
 }
 
-/// Reads an organization's row and locks it until the transaction ends.
+/// Reads an organization's row and locks it until the transaction ends. One that was met, and of which no backend is recorded, is
+/// from before there was another than the KMS.
 pub(crate) async fn lock(connection: &mut PgConnection, organization: &OrganizationId) -> Result<Target> {
     let row: TargetRow = sqlx::query_as(
         "SELECT currency, target_quota, target_version, first_contact, first_contact_at, adopted_quota, adopted_correlation,
-                opening_seen, pushed_quota, pushed_version, raised_at, litellm_team_id
+                opening_seen, pushed_quota, pushed_version, raised_at, litellm_team_id,
+                COALESCE(backend, CASE WHEN first_contact IS NOT NULL THEN 'kms' END) AS backend,
+                (SELECT c.litellm_team_id FROM organization_balance_config c
+                  WHERE c.c_organization_id = quota_targets.c_organization_id) AS named_team
          FROM quota_targets WHERE c_organization_id = $1 FOR UPDATE",
     )
     .bind(organization.as_str())
@@ -197,22 +222,51 @@ pub(crate) async fn lock(connection: &mut PgConnection, organization: &Organizat
         raised_at: row.raised_at,
         adoption,
         team_id: team_of(row.litellm_team_id),
+        named_team: team_of(row.named_team),
+        backend: row.backend,
     })
+}
+
+/// With how much an organization begins whose team turns out to be unlimited, if a person has said so.
+pub(crate) async fn opening_quota(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+) -> Result<Option<Decimal>> {
+    let row: Option<(Option<Decimal>,)> =
+        sqlx::query_as("SELECT opening_quota FROM organization_balance_config WHERE c_organization_id = $1")
+            .bind(organization.as_str())
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.and_then(|(quota,)| quota))
+}
+
+/// What was spent, as far as anybody has seen.
+pub(crate) async fn last_usage(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+) -> Result<Option<Decimal>> {
+    let sql = "SELECT usage FROM usage_snapshots WHERE c_organization_id = $1 ORDER BY taken_at DESC, id DESC LIMIT 1";
+    sqlx::query_scalar(sql).bind(organization.as_str()).fetch_optional(connection).await
 }
 
 /// Records that the backend had nothing to adopt.
 pub(crate) async fn record_created(
     connection: &mut PgConnection,
     organization: &OrganizationId,
+    backend: &str,
+    team: Option<&TeamId>,
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
-        "UPDATE quota_targets SET first_contact = $2, first_contact_at = $3, updated_at = $3
+        "UPDATE quota_targets SET first_contact = $2, first_contact_at = $3, updated_at = $3,
+                litellm_team_id = COALESCE($4, litellm_team_id), backend = $5
          WHERE c_organization_id = $1 AND first_contact IS NULL",
     )
     .bind(organization.as_str())
     .bind(FirstContact::Created.as_str())
     .bind(now)
+    .bind(team.map(TeamId::as_str))
+    .bind(backend)
     .execute(connection)
     .await?;
     Ok(())
@@ -222,12 +276,13 @@ pub(crate) async fn record_created(
 pub(crate) async fn record_adopted(
     connection: &mut PgConnection,
     organization: &OrganizationId,
+    backend: &str,
     adoption: &Adoption,
     team: Option<&TeamId>,
 ) -> Result<()> {
     sqlx::query(
         "UPDATE quota_targets SET first_contact = $2, first_contact_at = $3, updated_at = $3, adopted_quota = $4,
-                adopted_correlation = $5, litellm_team_id = COALESCE($6, litellm_team_id)
+                adopted_correlation = $5, litellm_team_id = COALESCE($6, litellm_team_id), backend = $7
          WHERE c_organization_id = $1 AND first_contact IS NULL",
     )
     .bind(organization.as_str())
@@ -236,6 +291,7 @@ pub(crate) async fn record_adopted(
     .bind(adoption.quota.to_decimal())
     .bind(adoption.correlation.as_str())
     .bind(team.map(TeamId::as_str))
+    .bind(backend)
     .execute(connection)
     .await?;
     Ok(())
@@ -301,48 +357,6 @@ pub(crate) async fn record_push(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Fills in the team in ingress' table where there is none; see `migrations/0004_quota_sync.up.sql` for why here.
-pub(crate) async fn link_team(
-    connection: &mut PgConnection,
-    organization: &OrganizationId,
-    team: &TeamId,
-) -> Result<TeamLink> {
-    let stored: Option<(Option<String>,)> =
-        sqlx::query_as("SELECT litellm_team_id FROM organization_balance_config WHERE c_organization_id = $1")
-            .bind(organization.as_str())
-            .fetch_optional(&mut *connection)
-            .await?;
-    match stored {
-        None => Ok(TeamLink::Fine),
-        Some((Some(stored),)) if stored == team.as_str() => Ok(TeamLink::Fine),
-        Some((Some(stored),)) => Ok(TeamLink::Different(stored)),
-        Some((None,)) => fill_in_team(connection, organization, team).await,
-    }
-}
-
-async fn fill_in_team(connection: &mut PgConnection, organization: &OrganizationId, team: &TeamId) -> Result<TeamLink> {
-    // A savepoint: that another organization has the team must not undo what else this transaction does.
-    let mut savepoint = connection.begin().await?;
-    let filled = sqlx::query(
-        "UPDATE organization_balance_config SET litellm_team_id = $2 WHERE c_organization_id = $1 AND litellm_team_id IS NULL",
-    )
-    .bind(organization.as_str())
-    .bind(team.as_str())
-    .execute(&mut *savepoint)
-    .await;
-    match filled {
-        Ok(_) => {
-            savepoint.commit().await?;
-            Ok(TeamLink::Fine)
-        }
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            savepoint.rollback().await?;
-            Ok(TeamLink::Taken)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 pub(crate) fn currency_of(text: &str) -> Result<Currency> {

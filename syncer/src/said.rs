@@ -1,7 +1,6 @@
 //! The events of the syncer. A repeat builds the same one, to the byte: whatever is in it comes from what is stored, and from
 //! the event that caused it.
 
-use common::clients::quota::QuotaBackend;
 use common::contract::{Event, Outgoing, Payload as _, QuotaAdoptedV1, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1};
 use common::failure::Failure;
 use common::ids::{EventId, OrganizationId, TeamId};
@@ -27,11 +26,11 @@ pub(crate) fn synced(cause: &Cause, sync: Synced) -> Result<Outgoing, Failure> {
 /// The backend had a quota, and keeps it.
 pub(crate) fn adopted(
     organization: &OrganizationId,
-    backend: &dyn QuotaBackend,
+    backend: &str,
     adoption: &Adoption,
     litellm_team_id: Option<TeamId>,
 ) -> Result<Outgoing, Failure> {
-    let data = QuotaAdoptedV1 { backend: backend.name().to_owned(), quota: adoption.quota, litellm_team_id };
+    let data = QuotaAdoptedV1 { backend: backend.to_owned(), quota: adoption.quota, litellm_team_id };
     // Its cause is the organization, not the event: it happens once, and every repeat is the same event.
     Event::following(organization, organization, adoption.at, &adoption.correlation, data).outgoing()
 }

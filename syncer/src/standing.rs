@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::clients::quota::Allowance;
 use common::clock::Timestamp;
 use rust_decimal::Decimal;
 
@@ -20,6 +21,8 @@ pub struct Book {
     pub pushed_version: Option<i64>,
     /// When the ledger's newest arrived, where that is known.
     pub raised_at: Option<Timestamp>,
+    /// It was met at another backend than the one that is asked now: what that has, nobody of ours has left there.
+    pub elsewhere: bool,
 }
 
 /// How it stands.
@@ -46,7 +49,7 @@ pub enum Wrong {
     Behind,
     /// The backend does not know the organization any more.
     Missing,
-    /// It has another quota than was left there.
+    /// It has another quota than was left there, or none any more.
     Drift,
 }
 
@@ -77,12 +80,12 @@ impl Wrong {
 
 /// Compares. `backend` is what it has, `None` when it does not know the organization; `grace` is how long an event has to
 /// push what it says.
-pub fn standing(book: &Book, backend: Option<Decimal>, now: Timestamp, grace: Duration) -> Standing {
+pub fn standing(book: &Book, backend: Option<Allowance>, now: Timestamp, grace: Duration) -> Standing {
     match (book.contact, book.pushed_version) {
         (Contact::AwaitsOpening, _) => Standing::AwaitsOpening,
         (Contact::Never, _) | (Contact::Established, None) if book.version == 0 => Standing::Unmet,
-        (Contact::Established, Some(pushed)) if pushed == book.version => match backend {
-            Some(quota) if quota == book.quota => Standing::InForce,
+        (Contact::Established, Some(pushed)) if pushed == book.version && !book.elsewhere => match backend {
+            Some(allowance) if allowance.is(book.quota) => Standing::InForce,
             Some(_) => Standing::Wrong(Wrong::Drift),
             None => Standing::Wrong(Wrong::Missing),
         },
@@ -133,9 +136,23 @@ mod tests {
             // Another clock is ahead.
             (Established, 3, Some(2), Some(at(1_001)), Some("100"), Standing::UnderWay),
         ] {
-            let book = Book { contact, quota: decimal("500"), version, pushed_version, raised_at };
-            let got = standing(&book, backend.map(decimal), at(1_000), GRACE);
+            let book = Book { contact, quota: decimal("500"), version, pushed_version, raised_at, elsewhere: false };
+            let backend = backend.map(decimal).map(Allowance::Limited);
+            let got = standing(&book, backend, at(1_000), GRACE);
             assert_eq!(got, want, "{book:?}, backend {backend:?}");
+            if backend.is_some() && want == Standing::InForce {
+                let got = standing(&book, Some(Allowance::Unlimited), at(1_000), GRACE);
+                assert_eq!(got, Standing::Wrong(Wrong::Drift));
+            }
+            // At another backend nothing is in force, and nothing is drift: it is for a push to look at.
+            let got = standing(&Book { elsewhere: true, ..book }, backend, at(1_000), GRACE);
+            let settled = matches!(want, Standing::InForce | Standing::Wrong(Wrong::Drift | Wrong::Missing));
+            let moved = if raised_at == young { Standing::UnderWay } else { Standing::Wrong(Wrong::Pending) };
+            assert_eq!(
+                got,
+                if settled { moved } else { want },
+                "elsewhere, {contact:?}, {version}, {pushed_version:?}"
+            );
         }
     }
 

@@ -16,17 +16,33 @@ pub(crate) enum Trouble {
         reason: String,
         /// How long to leave it alone, where that is known.
         after: Option<Duration>,
-        /// Whether it was there, and said no.
-        refused: bool,
+        /// Why.
+        why: Why,
     },
     /// Something of ours, with its verdict.
     Ours(Failure),
 }
 
+/// Why a backend did not do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It was not there, or not able to.
+    Unavailable,
+    /// It was there, and said no, or does not come to an end.
+    Refused,
+    /// It would do it, but a person has to decide something first. Until then it is no use to try again.
+    Undecided,
+}
+
 impl Trouble {
     /// The backend is there, and it does not come to an end with it.
     pub(crate) fn backend(reason: impl Into<String>) -> Self {
-        Self::Backend { reason: reason.into(), after: None, refused: true }
+        Self::Backend { reason: reason.into(), after: None, why: Why::Refused }
+    }
+
+    /// A person has to decide something first. The reason begins with a word for it, and says what to do.
+    pub(crate) fn undecided(reason: impl Into<String>) -> Self {
+        Self::Backend { reason: reason.into(), after: None, why: Why::Undecided }
     }
 }
 
@@ -43,8 +59,8 @@ impl From<BackendError> for Trouble {
     fn from(error: BackendError) -> Self {
         let reason = error.to_string();
         match error {
-            BackendError::Unavailable { after, .. } => Self::Backend { reason, after, refused: false },
-            BackendError::Refused { .. } => Self::Backend { reason, after: None, refused: true },
+            BackendError::Unavailable { after, .. } => Self::Backend { reason, after, why: Why::Unavailable },
+            BackendError::Refused { .. } => Self::Backend { reason, after: None, why: Why::Refused },
         }
     }
 }

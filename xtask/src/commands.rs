@@ -4,4 +4,5 @@ pub(crate) mod demo;
 mod release;
 pub(crate) mod schemas;
 pub(crate) mod test;
+pub(crate) mod token;
 pub(crate) mod torture;

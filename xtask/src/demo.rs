@@ -1,21 +1,24 @@
 //! What `cargo xtask demo` is told, and the ports it needs. They are here and not with the demo itself,
 //! so that a mistake or a taken port is told before minutes of building.
 
+mod backend;
+mod ports;
+
+use std::env;
 use std::ffi::OsString;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{args, ports};
+use crate::args;
 
-/// How long a port may still be taken by a demo that was just killed.
-const FREE_LIMIT: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(50);
+use backend::Chosen;
+pub use backend::{Backend, KEY_VARIABLE, Key, Proxy, without_key};
+pub use ports::Ports;
 
 /// What `--help` says.
 pub const HELP: &str = "\
-cargo xtask demo [--once] [--scenario NAME] [--port-base N]
+cargo xtask demo [--once] [--scenario NAME] [--backend kms|litellm] [--port-base N]
+cargo xtask demo [--once] --litellm-url URL [--litellm-key KEY] [--port-base N]
 
 Builds everything for release, starts nats-server, PostgreSQL, the simulators of Stripe and of the KMS and
 the four services as real processes on 127.0.0.1, and shows how a signed webhook of the KMS becomes a
@@ -31,6 +34,14 @@ process behind.
                      lost-answer        Stripe charges and its answer is lost: nothing is charged twice
                      no-webhook         nobody says that the quota is used up: the sweep sees it
 
+  --backend NAME   where quotas are enforced: `kms`, or `litellm`, that is LiteLLM itself, played by its simulator.
+                   A team's max_budget is the quota then, and LiteLLM's own alert begins the chain
+
+  --litellm-url URL, --litellm-key KEY
+                   the same with a LiteLLM that you have started, and its master key; the key is better given
+                   as LITELLM_MASTER_KEY in the environment, where other users of the machine can't see it.
+                   The demo makes a team there and says where the proxy's alerts are to go
+
   --port-base N    use the ports N, N+1, … in the order below, instead of these:
 
                      3000  ingress                 4222  nats-server     9102  recharger (health, metrics)
@@ -39,7 +50,7 @@ process behind.
                                                          monitoring
 
                    N+0 ingress, N+1 KMS, N+2 Stripe, N+3 nats-server, N+4 PostgreSQL, N+5 recharger,
-                   N+6 ledger, N+7 syncer, N+8 nats-server's monitoring
+                   N+6 ledger, N+7 syncer, N+8 nats-server's monitoring, N+9 LiteLLM
 
 target/demo/env tells addresses, secrets and process ids as KEY=VALUE lines while the demo is up.
 target/demo/logs holds the services' logs. Every start begins with an empty database and empty streams.
@@ -64,8 +75,17 @@ pub struct Options {
     pub once: bool,
     /// What goes wrong; nothing, if none is named.
     pub scenario: Option<Scenario>,
+    /// Where quotas are enforced.
+    pub backend: Backend,
     /// Where everything listens.
     pub ports: Ports,
+}
+
+impl Options {
+    /// Fails if a port is taken that this demo needs, naming all that are.
+    pub fn check_ports(&self) -> Result<()> {
+        self.ports.check(&self.backend)
+    }
 }
 
 /// One fault that the demo can show.
@@ -111,7 +131,13 @@ impl Scenario {
 impl Request {
     /// Reads the arguments.
     pub fn parse(given: &[OsString]) -> Result<Self> {
-        let mut options = Options { once: false, scenario: None, ports: Ports::default() };
+        Self::parse_beside(given, env::var(KEY_VARIABLE).ok())
+    }
+
+    /// The same, with this key in the environment.
+    fn parse_beside(given: &[OsString], key: Option<String>) -> Result<Self> {
+        let mut options = Options { once: false, scenario: None, backend: Backend::Kms, ports: Ports::default() };
+        let mut chosen = Chosen::default();
         let mut rest = given.iter().map(|arg| arg.to_string_lossy());
         while let Some(arg) = rest.next() {
             let (name, value) = args::split(&arg);
@@ -127,113 +153,32 @@ impl Request {
                     let name = value.or_else(|| rest.next().map(Into::into)).unwrap_or_default();
                     options.scenario = Some(Scenario::named(&name)?);
                 }
+                ("--backend" | "--litellm-url" | "--litellm-key", value) => {
+                    let value = value.or_else(|| rest.next().map(Into::into)).unwrap_or_default();
+                    chosen.note(name, value);
+                }
                 _ => bail!("the demo doesn't know `{arg}`\n\n{HELP}"),
             }
+        }
+        options.backend = chosen.backend(key)?;
+        if let (Some(scenario), Backend::Litellm | Backend::Proxy(_)) = (options.scenario, &options.backend) {
+            bail!("the scenario `{}` is told with the KMS only", scenario.name());
         }
         Ok(Self::Run(options))
     }
 }
 
-/// The ports of 127.0.0.1 that the demo needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named after what listens there")]
-pub struct Ports {
-    pub ingress: u16,
-    pub kms: u16,
-    pub stripe: u16,
-    pub nats: u16,
-    pub postgres: u16,
-    pub recharger: u16,
-    pub ledger: u16,
-    pub syncer: u16,
-    pub nats_monitor: u16,
-}
-
-impl Default for Ports {
-    fn default() -> Self {
-        Self {
-            ingress: 3000,
-            kms: 8089,
-            stripe: 12111,
-            nats: 4222,
-            // Not 5432, where a PostgreSQL of the machine's own would be.
-            postgres: 5433,
-            recharger: 9102,
-            ledger: 9103,
-            syncer: 9104,
-            nats_monitor: 8222,
-        }
-    }
-}
-
-impl Ports {
-    /// This port and those after it.
-    pub fn from_base(base: &str) -> Result<Self> {
-        let highest = u16::MAX - 8;
-        let first = base.parse().ok().filter(|first| (1..=highest).contains(first));
-        let first: u16 = first.with_context(|| format!("--port-base must be 1 to {highest}, not `{base}`"))?;
-        Ok(Self {
-            ingress: first,
-            kms: first + 1,
-            stripe: first + 2,
-            nats: first + 3,
-            postgres: first + 4,
-            recharger: first + 5,
-            ledger: first + 6,
-            syncer: first + 7,
-            nats_monitor: first + 8,
-        })
-    }
-
-    /// Each port with what wants it.
-    pub fn named(&self) -> [(&'static str, u16); 9] {
-        [
-            ("ingress", self.ingress),
-            ("the KMS simulator", self.kms),
-            ("the Stripe simulator", self.stripe),
-            ("nats-server", self.nats),
-            ("PostgreSQL", self.postgres),
-            ("recharger", self.recharger),
-            ("ledger", self.ledger),
-            ("syncer", self.syncer),
-            ("nats-server's monitoring", self.nats_monitor),
-        ]
-    }
-
-    /// Fails if any of them is taken, naming all that are.
-    pub fn check(&self) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let taken: Vec<_> = self.named().into_iter().filter(|(_, port)| !ports::is_free(*port)).collect();
-            if taken.is_empty() {
-                return Ok(());
-            }
-            if started.elapsed() > FREE_LIMIT {
-                let lines =
-                    taken.iter().map(|(what, port)| format!("\n  port {port} of 127.0.0.1 is taken: {what} needs it"));
-                bail!(
-                    "not everything can listen:{}\nEnd what is there, or move the whole demo: cargo xtask demo --port-base 23000",
-                    lines.collect::<String>()
-                );
-            }
-            thread::sleep(POLL);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Request> {
-        Request::parse(&args.iter().map(OsString::from).collect::<Vec<_>>())
+        Request::parse_beside(&args.iter().map(OsString::from).collect::<Vec<_>>(), None)
     }
 
     #[test]
     fn arguments() {
-        let usual = Options { once: false, scenario: None, ports: Ports::default() };
+        let usual = Options { once: false, scenario: None, backend: Backend::Kms, ports: Ports::default() };
         assert_eq!(parse(&[]).unwrap(), Request::Run(usual.clone()));
         assert_eq!(parse(&["--once"]).unwrap(), Request::Run(Options { once: true, ..usual }));
         assert_eq!(parse(&["--once", "-h"]).unwrap(), Request::Help);
@@ -242,7 +187,7 @@ mod tests {
             assert!(options.once);
             assert_eq!(
                 options.ports.named().map(|(_, port)| port),
-                [4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008]
+                [4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008, 4009]
             );
         }
     }
@@ -270,37 +215,14 @@ mod tests {
             (&["--scenario=KMS-DOWN"], "`KMS-DOWN`"),
             (&["--port-base"], "needs a number"),
             (&["--port-base", "0"], "not `0`"),
-            (&["--port-base", "65528"], "1 to 65527"),
+            (&["--port-base", "65527"], "1 to 65526"),
+            (&["--backend", "paper"], "`paper`"),
+            (&["--backend=litellm", "--scenario=kms-down"], "with the KMS only"),
             (&["--port-base=x"], "not `x`"),
         ] {
             let error = parse(args).unwrap_err().to_string();
             assert!(error.contains(named), "{args:?}: {error}");
         }
-        assert!(parse(&["--port-base", "65527"]).is_ok());
-    }
-
-    #[test]
-    fn a_taken_port_is_named_with_what_wanted_it() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let error = Ports { kms: port, ..free() }.check().unwrap_err().to_string();
-        assert!(error.contains(&format!("port {port} of 127.0.0.1 is taken: the KMS simulator")), "{error}");
-        assert!(error.contains("--port-base"), "{error}");
-        assert_eq!(error.matches("is taken").count(), 1, "{error}");
-    }
-
-    fn free() -> Ports {
-        let one = || ports::free_port().unwrap();
-        Ports {
-            ingress: one(),
-            kms: one(),
-            stripe: one(),
-            nats: one(),
-            postgres: one(),
-            recharger: one(),
-            ledger: one(),
-            syncer: one(),
-            nats_monitor: one(),
-        }
+        assert!(parse(&["--port-base", "65526"]).is_ok());
     }
 }

@@ -9,6 +9,7 @@
 mod args;
 pub mod demo;
 pub mod folder;
+pub mod identity;
 pub mod nats;
 pub mod paths;
 pub mod ports;

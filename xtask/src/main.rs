@@ -19,6 +19,7 @@ cargo xtask <command>
                                     if it is there, else with `cargo test`
   torture [--seed N] [--minutes M] … start everything for real, break it in every way while it works, and
                                     judge by the books of Stripe and the KMS whether the promise was kept
+  token --name NAME […]             make an API token in the database that DATABASE_URL names, and print it once
   schemas [--check]                 write the JSON Schemas and the AsyncAPI document into nats/
                                     (or fail if they differ)
   help                              this text
@@ -42,6 +43,7 @@ fn run(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
         "test" => commands::test::prepare(&args),
         commands::test::SUPERVISE => commands::test::supervise(&args),
         "schemas" => commands::schemas::run(&args),
+        "token" => commands::token::run(&args),
         "torture" => commands::torture::run(&args),
         "help" | "--help" | "-h" => {
             say(HELP);

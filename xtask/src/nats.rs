@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::folder::{self, PrivateFolder};
+use crate::identity::{self, Identity};
 use crate::process::{ManagedChild, Output, Program, Signal};
 use crate::user::{self, User};
-use crate::{paths, ports};
+use crate::{paths, ports, random};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -22,6 +23,10 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 const PORT_TRIES: usize = 10;
 const POLL: Duration = Duration::from_millis(10);
 
+/// The users of `nats/nats-server.conf`. The first may do everything in the account that holds our streams.
+pub const USERS: [&str; 7] = [ADMIN, "ingress", "recharger", "ledger", "syncer", "viewer", "sys"];
+const ADMIN: &str = "setup";
+
 /// How a server is set up.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -29,6 +34,10 @@ pub struct Options {
     pub port: Option<u16>,
     /// The port of 127.0.0.1 for monitoring; a free one if none is given.
     pub monitor_port: Option<u16>,
+    /// What it proves its name with; without, connections are not encrypted.
+    pub tls: Option<Identity>,
+    /// A configuration instead of `nats/nats-server.conf`.
+    pub config: Option<String>,
 }
 
 /// A server, stopped when dropped.
@@ -38,6 +47,8 @@ pub struct NatsServer {
     options: Options,
     port: u16,
     monitor_port: u16,
+    /// One for each of [`USERS`].
+    passwords: Vec<String>,
     user: Option<User>,
     server: Option<ManagedChild>,
     /// Holds `store`, `log` and a copy of the configuration.
@@ -67,9 +78,24 @@ impl NatsServer {
         Ok(server)
     }
 
-    /// Where clients connect.
+    /// Where the user who may do everything connects.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        self.url_of(ADMIN)
+    }
+
+    /// Where one of [`USERS`] connects. For somebody else there is no password in it.
+    pub fn url_of(&self, user: &str) -> String {
+        let scheme = if self.options.tls.is_some() { "tls" } else { "nats" };
+        match self.password_of(user) {
+            Some(password) => format!("{scheme}://{user}:{password}@127.0.0.1:{}", self.port),
+            None => format!("{scheme}://{user}@127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// The password of one of [`USERS`].
+    pub fn password_of(&self, user: &str) -> Option<&str> {
+        let users = USERS.iter().zip(&self.passwords);
+        users.into_iter().find(|(name, _)| **name == user).map(|(_, password)| password.as_str())
     }
 
     /// Where its health and statistics are.
@@ -136,14 +162,24 @@ impl NatsServer {
     }
 
     fn at(bin: &Path, options: Options, folder: PathBuf, user: Option<User>) -> Result<Self> {
+        let passwords = USERS.iter().map(|_| password()).collect::<Result<_>>()?;
+        let bin = bin.to_path_buf();
         let mut server =
-            Self { bin: bin.to_path_buf(), options, port: 0, monitor_port: 0, user, server: None, folder, owned: None };
+            Self { bin, options, port: 0, monitor_port: 0, passwords, user, server: None, folder, owned: None };
         // The checkout may be where an unprivileged user can't go; this folder is not.
-        fs::copy(paths::nats_config(), server.config()).context("copying nats/nats-server.conf")?;
+        let config = match &server.options.config {
+            Some(config) => config.clone(),
+            None => fs::read_to_string(paths::nats_config()).context("reading nats/nats-server.conf")?,
+        };
+        fs::write(server.config(), config).context("writing nats-server.conf")?;
         folder::give_to(&server.config(), server.user.as_ref())?;
-        if server.user.is_some() && !server.can_execute(bin) {
-            server.bin = server.folder.join("nats-server");
-            fs::copy(bin, &server.bin).with_context(|| format!("copying {}", bin.display()))?;
+        if let Some(identity) = &server.options.tls {
+            identity.write(&server.folder, server.user.as_ref())?;
+        }
+        if server.user.is_some() && !server.can_execute(&server.bin) {
+            let bin = server.folder.join("nats-server");
+            fs::copy(&server.bin, &bin).with_context(|| format!("copying {}", server.bin.display()))?;
+            server.bin = bin;
             folder::give_to(&server.bin, server.user.as_ref())?;
         }
         Ok(server)
@@ -195,7 +231,16 @@ impl NatsServer {
     }
 
     fn program(&self) -> Program {
-        Program::new(&self.bin)
+        let mut program = Program::new(&self.bin);
+        for (user, password) in USERS.iter().zip(&self.passwords) {
+            program = program.env(format!("NATS_{}_PASSWORD", user.to_uppercase()), password);
+        }
+        if self.options.tls.is_some() {
+            program = program.arg("--tls");
+            program = program.arg("--tlscert").arg(identity::certificate_in(&self.folder));
+            program = program.arg("--tlskey").arg(identity::key_in(&self.folder));
+        }
+        program
             .arg("-c")
             .arg(self.config())
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-m", &self.monitor_port.to_string()])
@@ -214,6 +259,12 @@ impl Drop for NatsServer {
         // not be closed in order.
         let _ = if self.owned.is_some() { self.kill() } else { self.stop() };
     }
+}
+
+/// The server reads its configuration after it has put passwords into it: what begins with a letter stays a word.
+fn password() -> Result<String> {
+    let bytes: [u8; 16] = random::bytes()?;
+    Ok(bytes.iter().fold("p".to_owned(), |password, byte| format!("{password}{byte:02x}")))
 }
 
 /// Its own word, because the port that answers may turn out to be somebody else's.

@@ -32,6 +32,11 @@ pub fn stripe_requirements() -> PathBuf {
     root().join("simulators/tests/it/requirements.txt")
 }
 
+/// What schemathesis and its dependencies are pinned to, for the test of the API's documentation.
+pub fn schemathesis_requirements() -> PathBuf {
+    root().join("e2e/tests/it/schemathesis/requirements.txt")
+}
+
 /// The program of that name on `PATH`.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::folder::{self, PrivateFolder};
+use crate::identity::{self, Identity};
 use crate::process::{ManagedChild, Output, Program, Signal};
 use crate::user::{self, User};
 use crate::{ports, processes, random};
@@ -29,6 +30,8 @@ pub struct Options {
     pub durable: bool,
     /// The port of 127.0.0.1 to listen on; a free one if none is given.
     pub port: Option<u16>,
+    /// What it proves its name with. With it, connections that are not encrypted are refused.
+    pub tls: Option<Identity>,
 }
 
 /// A cluster, stopped when dropped.
@@ -199,7 +202,13 @@ impl Cluster {
             .arg(self.password_file())
             .args(["--username", SUPERUSER, "--auth=password", "--encoding=UTF8", "--no-locale", "--no-instructions"]);
         let initdb = if self.options.durable { initdb } else { initdb.arg("--no-sync") };
-        initdb.run().context("making a PostgreSQL cluster")
+        initdb.run().context("making a PostgreSQL cluster")?;
+        if let Some(identity) = &self.options.tls {
+            identity.write(&self.folder, self.user.as_ref())?;
+            // In the place of what `--auth` above wrote there.
+            fs::write(self.data().join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 password\n")?;
+        }
+        Ok(())
     }
 
     fn start_on_free_port(&mut self) -> Result<()> {
@@ -248,6 +257,11 @@ impl Cluster {
         if !self.options.durable {
             // Not `synchronous_commit=off`: that would lose commits when a process is killed.
             settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
+        }
+        if self.options.tls.is_some() {
+            settings.push("ssl=on".to_owned());
+            settings.push(format!("ssl_cert_file={}", identity::certificate_in(&self.folder).display()));
+            settings.push(format!("ssl_key_file={}", identity::key_in(&self.folder).display()));
         }
         // The folder of a private cluster goes anyway; one that lasts is closed in order.
         let death = if self.owned.is_some() { Signal::Quit } else { Signal::Interrupt };

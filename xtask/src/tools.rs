@@ -4,7 +4,9 @@ mod apt;
 mod nats;
 mod postgres;
 mod python;
+mod schemathesis;
 mod stripe;
+mod venv;
 mod version;
 
 use std::env;
@@ -24,6 +26,8 @@ pub const NATS_SERVER: &str = "BILL_NATS_SERVER";
 pub const POSTGRES_BIN: &str = "BILL_POSTGRES_BIN";
 /// Names the Python interpreter that has Stripe's SDK.
 pub const STRIPE_PYTHON: &str = "BILL_STRIPE_PYTHON";
+/// Names the Python interpreter that has schemathesis.
+pub const SCHEMATHESIS: &str = "BILL_SCHEMATHESIS";
 /// Names the folder of the programs that `cargo xtask` has built.
 pub const BIN_DIR: &str = "BILL_BIN_DIR";
 /// Names the PostgreSQL that all tests share: the database `postgres`, as a superuser.
@@ -38,6 +42,8 @@ pub struct Tools {
     pub postgres_bin: PathBuf,
     /// A Python interpreter that has Stripe's SDK; only tests of the simulator need it.
     pub stripe_python: Option<PathBuf>,
+    /// A Python interpreter that has schemathesis; only the test of the API's documentation needs it.
+    pub schemathesis: Option<PathBuf>,
 }
 
 impl Tools {
@@ -48,27 +54,31 @@ impl Tools {
             nats_server: nats::find_or_install()?,
             postgres_bin: postgres::find_or_install()?,
             stripe_python: None,
+            schemathesis: None,
         })
     }
 
-    /// The same, and Stripe's Python SDK.
+    /// The same, and Stripe's Python SDK and schemathesis.
     pub fn find_or_install_for_tests() -> Result<Self> {
         let tools = Self::find_or_install()?;
         let _lock = lock()?;
-        Ok(Self { stripe_python: stripe::find_or_install()?, ..tools })
+        Ok(Self { stripe_python: stripe::find_or_install()?, schemathesis: schemathesis::find_or_install()?, ..tools })
     }
 
     /// What `cargo xtask` found, as it tells the programs that it starts.
     pub fn from_env() -> Result<Self> {
         let nats_server = required(NATS_SERVER)?;
         let postgres_bin = required(POSTGRES_BIN)?;
-        Ok(Self { nats_server, postgres_bin, stripe_python: optional(STRIPE_PYTHON) })
+        let (stripe_python, schemathesis) = (optional(STRIPE_PYTHON), optional(SCHEMATHESIS));
+        Ok(Self { nats_server, postgres_bin, stripe_python, schemathesis })
     }
 
     /// The variables from which [`Tools::from_env`] reads them.
     pub fn envs(&self) -> Vec<(&'static str, PathBuf)> {
         let always = [(NATS_SERVER, self.nats_server.clone()), (POSTGRES_BIN, self.postgres_bin.clone())];
-        always.into_iter().chain(self.stripe_python.clone().map(|python| (STRIPE_PYTHON, python))).collect()
+        let tests = [(STRIPE_PYTHON, &self.stripe_python), (SCHEMATHESIS, &self.schemathesis)];
+        let tests = tests.into_iter().filter_map(|(variable, python)| Some((variable, python.clone()?)));
+        always.into_iter().chain(tests).collect()
     }
 }
 

@@ -4,16 +4,22 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use common::broker::{Broker, Definitions};
+use common::broker::{Broker, BrokerAddress, Definitions};
 use common::clock::SystemClock;
-use common::config::{Env, ProcessEnv, Reader, Secret};
+use common::config::{ProcessEnv, Reader};
 use common::health::Health;
+use common::ids::RandomIds;
+use common::logins::{self, Login};
 use common::{db, service};
 
-const USAGE: &str = "usage: bill-setup up | migrate up | migrate down | streams | streams --check
+const USAGE: &str = "usage: bill-setup up | migrate up | migrate down | logins | streams | streams --check
   up               migrations and streams
   migrate up|down  apply, or take back, every migration (DATABASE_URL)
-  streams          create or change streams and consumers as nats/ defines them (NATS_URL, NATS_REPLICAS, CONSUMER_ACK_WAIT)
+  logins           create or change the services' logins (DATABASE_URL of a login that may create roles;
+                   BILL_INGRESS_DB_PASSWORD and the same of RECHARGER, LEDGER, SYNCER and, optional, VIEWER;
+                   BILL_INGRESS_DB_USER … for other names than bill_ingress_login …)
+  streams          create or change streams and consumers as nats/ defines them (NATS_URL of the user `setup`, NATS_CA_FILE,
+                   NATS_REPLICAS, CONSUMER_ACK_WAIT)
   streams --check  only report what differs; fails when something does";
 
 /// How long the broker or the database may take to answer at all.
@@ -23,6 +29,7 @@ enum Command {
     Up,
     MigrateUp,
     MigrateDown,
+    Logins,
     Streams { check: bool },
     Help,
 }
@@ -33,6 +40,7 @@ fn command() -> Command {
         ["up"] => Command::Up,
         ["migrate", "up"] => Command::MigrateUp,
         ["migrate", "down"] => Command::MigrateDown,
+        ["logins"] => Command::Logins,
         ["streams"] => Command::Streams { check: false },
         ["streams", "--check"] => Command::Streams { check: true },
         _ => Command::Help,
@@ -51,6 +59,7 @@ fn main() -> ExitCode {
                 }
                 Command::MigrateUp => migrate(true).await,
                 Command::MigrateDown => migrate(false).await,
+                Command::Logins => make_logins().await,
                 Command::Streams { check } => streams(check).await,
                 Command::Help => anyhow::bail!("{USAGE}"),
             }
@@ -71,15 +80,31 @@ async fn migrate(up: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn make_logins() -> anyhow::Result<()> {
+    let mut reader = Reader::new(&ProcessEnv);
+    let url = reader.secret("DATABASE_URL", "the PostgreSQL database, with a login that may create roles");
+    let logins = Login::read_all(&mut reader);
+    let (url, logins) = reader.finish((url, logins))?;
+    let pool = db::pool(&url, "setup", 1)?;
+    let work = async { logins::apply(&mut *pool.acquire().await?, &logins, &RandomIds).await };
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .map_err(|_| anyhow::anyhow!("the database did not finish in time"))??;
+    for login in &logins {
+        tracing::info!("{} may log in, with the rights of {}", login.name, login.role);
+    }
+    Ok(())
+}
+
 async fn streams(check: bool) -> anyhow::Result<()> {
     let mut reader = Reader::new(&ProcessEnv);
     let replicas = reader.parse("NATS_REPLICAS", 1_usize);
     let ack_wait = reader.duration("CONSUMER_ACK_WAIT", Duration::from_secs(30));
-    let url = Secret::new(ProcessEnv.get("NATS_URL").unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned()));
-    let (replicas, ack_wait) = reader.finish((replicas, ack_wait))?;
+    let address = BrokerAddress::read(&mut reader);
+    let (replicas, ack_wait, address) = reader.finish((replicas, ack_wait, address))?;
     let definitions = Definitions::committed()?.with_replicas(replicas).with_ack_wait(ack_wait);
     let health = Health::new("setup", SystemClock::shared());
-    let broker = Broker::connect(&url, "setup", health).await?;
+    let broker = Broker::connect(&address, "setup", health).await?;
     let connected = async {
         while !broker.is_connected() {
             tokio::time::sleep(Duration::from_millis(50)).await;

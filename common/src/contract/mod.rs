@@ -8,6 +8,7 @@
 mod dead_letters;
 mod envelope;
 mod ledger;
+mod queries;
 mod quotas;
 mod recharges;
 mod requests;
@@ -17,6 +18,10 @@ mod webhooks;
 pub use dead_letters::{DeadLetterHeaders, dead_letter_id, dead_letter_subject};
 pub use envelope::{Event, Outgoing, Payload, kind_of, organization_of};
 pub use ledger::{LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, PostingKind};
+pub use queries::{
+    PolicyChangesV1, Query, SimulatedDecisionV1, SimulatedEventV1, SimulatedRechargeV1, SimulatedReplayV1,
+    SimulatedSkipV1, SimulationRequestV1, SimulationV1, TargetBasisV1, Would,
+};
 pub use quotas::{QuotaAdoptedV1, QuotaFailedV1, QuotaLowV1, QuotaSyncedV1};
 pub use recharges::{
     DeclineClass, DisputeStage, RechargeActionRequiredV1, RechargeChargedV1, RechargeDeclinedV1, RechargeDisputedV1,

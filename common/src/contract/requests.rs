@@ -49,6 +49,10 @@ impl Payload for RefundRequestedV1 {
 pub struct AdjustRequestedV1 {
     /// By how much the quota changes; negative takes away
     pub amount: Money,
+    /// The ledger's version that the amount was worked out from: it is booked only while that is the newest, and refused
+    /// afterwards. Absent: it is booked on top of whatever was booked since
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis_version: Option<i64>,
     /// Why
     pub reason: String,
     /// Who asked

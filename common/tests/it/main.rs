@@ -8,6 +8,7 @@ mod given_up;
 mod outcomes;
 mod parking;
 mod publishing;
+mod queries;
 mod redriving;
 mod restarts;
 mod rig;

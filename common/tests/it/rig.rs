@@ -10,7 +10,7 @@ use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{self, consumer};
 use async_nats::{Client, HeaderMap};
-use common::broker::{Broker, Definitions, MESSAGE_ID};
+use common::broker::{Broker, BrokerAddress, Definitions, MESSAGE_ID};
 use common::clock::SystemClock;
 use common::config::{Base, Secret};
 use common::contract::{Outgoing, organization_of, streams};
@@ -83,7 +83,9 @@ impl Rig {
 
     pub(crate) async fn without_streams(ack_wait: Duration) -> Self {
         let server = block_in_place(server);
-        let client = async_nats::connect(server.url()).await.unwrap();
+        let password = server.password_of("setup").unwrap().to_owned();
+        let operator = async_nats::ConnectOptions::with_user_and_password("setup".to_owned(), password);
+        let client = operator.connect(server.url()).await.unwrap();
         let jetstream = jetstream::new(client.clone());
         let definitions = Definitions::committed().unwrap().with_ack_wait(ack_wait);
         Self { server, client, jetstream, definitions }
@@ -209,7 +211,7 @@ impl Rig {
         let parts = Parts {
             service,
             base: Base {
-                nats_url: url.clone(),
+                broker: BrokerAddress::from(&url),
                 database_url: nowhere.clone(),
                 database_pool: 1,
                 concurrency: settings.concurrency,

@@ -1,18 +1,15 @@
-//! What everybody has in their own books: Stripe, the ledger, the KMS, the history, and the broker's dead letters.
+//! What everybody has in their own books: Stripe, the ledger, the KMS or LiteLLM, the history, and the broker's dead letters.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use common::broker::Broker;
 use common::contract::streams;
-use common::money::{Currency, Money, decimal_from_json};
+use common::money::{Currency, Money};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::PgPool;
 use xtask::say;
 
-use super::stage::ORGANIZATION;
-use crate::client::Client;
+use super::stage::{ORGANIZATION, Stage};
 
 /// The books.
 pub(super) struct Books {
@@ -20,8 +17,8 @@ pub(super) struct Books {
     pub(super) stripe: Value,
     /// The ledger's quota now.
     pub(super) ledger_quota: Money,
-    /// The quota that the KMS enforces.
-    pub(super) kms_quota: Decimal,
+    /// The quota that is enforced.
+    pub(super) quota_in_force: Decimal,
     /// The organization's recharges, newest first.
     pub(super) history: Vec<Value>,
     /// How many dead letters there are.
@@ -32,7 +29,8 @@ pub(super) struct Books {
 
 impl Books {
     /// Reads them.
-    pub(super) async fn read(client: &Client, pool: &PgPool, broker: &Broker) -> anyhow::Result<Self> {
+    pub(super) async fn read(stage: &Stage) -> anyhow::Result<Self> {
+        let Stage { client, pool, broker, .. } = stage;
         let (quota, currency): (i64, String) = sqlx::query_as(
             "SELECT q.quota_minor, o.currency FROM ledger_quotas q JOIN ledger_organizations o USING (c_organization_id)
               WHERE c_organization_id = $1",
@@ -46,7 +44,7 @@ impl Books {
         Ok(Self {
             stripe: client.stripe_books().await?,
             ledger_quota: Money::new(quota, currency),
-            kms_quota: kms_quota(client).await?,
+            quota_in_force: stage.quota().await?,
             history: client.history(ORGANIZATION).await?,
             dead_letters: dead_letters.cached_info().state.messages,
             drifts: ledger::verify::verify(pool).await?.drifts.len(),
@@ -82,13 +80,6 @@ impl Books {
     pub(super) fn statuses(&self) -> Vec<&str> {
         self.history.iter().rev().map(|recharge| recharge["status"].as_str().unwrap_or("?")).collect()
     }
-}
-
-/// The quota that the KMS enforces.
-pub(super) async fn kms_quota(client: &Client) -> anyhow::Result<Decimal> {
-    let answer = client.http.get(format!("{}/organizations/{ORGANIZATION}", client.kms)).send().await?;
-    let body: Value = answer.error_for_status()?.json().await?;
-    Ok(decimal_from_json(&body["quota"])?)
 }
 
 /// A row of a closing table.

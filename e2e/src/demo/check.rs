@@ -1,7 +1,6 @@
-//! The closing table: what the events said, held against the books of Stripe, the ledger and the KMS.
+//! The closing table: what the events said, held against the books of Stripe, the ledger and the KMS or LiteLLM.
 
 use anyhow::Context;
-use common::broker::Broker;
 use common::money::Money;
 use serde_json::Value;
 use sqlx::{PgPool, Row};
@@ -9,6 +8,8 @@ use xtask::say;
 
 use super::books::{Books, judge, row};
 use super::describe::plain;
+use super::enforcer::Enforcer;
+use super::stage::Stage;
 use super::story::Chain;
 use crate::client::Client;
 use crate::stack::STRIPE_KEY;
@@ -26,16 +27,16 @@ struct Entries {
 ///
 /// # Errors
 /// When any of them disagrees.
-pub(super) async fn closing(client: &Client, pool: &PgPool, broker: &Broker, chain: &Chain) -> anyhow::Result<()> {
-    let books = Books::read(client, pool, broker).await.context("reading the books")?;
-    let entries = read(client, pool, chain).await.context("reading the books")?;
-    table(chain, &books, &entries);
-    judge(&verdicts(chain, &books, &entries))?;
+pub(super) async fn closing(stage: &Stage, chain: &Chain) -> anyhow::Result<()> {
+    let books = Books::read(stage).await.context("reading the books")?;
+    let entries = read(&stage.client, &stage.pool, chain).await.context("reading the books")?;
+    table(&stage.enforcer, chain, &books, &entries);
+    judge(&verdicts(&stage.enforcer, chain, &books, &entries))?;
     say("\n  The chain settled, and all books agree.");
     Ok(())
 }
 
-fn table(chain: &Chain, books: &Books, entries: &Entries) {
+fn table(enforcer: &Enforcer, chain: &Chain, books: &Books, entries: &Entries) {
     let charged = &chain.charged.data;
     let before = Money { minor: entries.quota_after.minor - entries.booked.minor, ..entries.booked };
     say("");
@@ -46,7 +47,8 @@ fn table(chain: &Chain, books: &Books, entries: &Entries) {
         "quota at the ledger",
         &format_args!("{} → {}", plain(before.to_decimal()), plain(books.ledger_quota.to_decimal())),
     );
-    row("quota at the KMS", &format_args!("{} → {}", plain(chain.quota_before), plain(books.kms_quota)));
+    let name = format!("quota at {}", enforcer.title());
+    row(&name, &format_args!("{} → {}", plain(chain.quota_before), plain(books.quota_in_force)));
     row("webhook → quota", &format_args!("{} ms", chain.to_quota.as_millis()));
     row("event", &chain.trigger.id);
     row("recharge", &charged.recharge_id);
@@ -56,7 +58,7 @@ fn table(chain: &Chain, books: &Books, entries: &Entries) {
 }
 
 /// What has to be true, in the order of the chain.
-fn verdicts(chain: &Chain, books: &Books, entries: &Entries) -> Vec<(bool, String)> {
+fn verdicts(enforcer: &Enforcer, chain: &Chain, books: &Books, entries: &Entries) -> Vec<(bool, String)> {
     let charged = &chain.charged.data;
     let total = charged.total_charge;
     let recharge = charged.recharge_id.to_string();
@@ -70,8 +72,8 @@ fn verdicts(chain: &Chain, books: &Books, entries: &Entries) -> Vec<(bool, Strin
         (alone, "Stripe has no other charge, and no refund"),
         (entries.booked == charged.amount, "the ledger booked what was bought"),
         (books.ledger_quota == entries.quota_after, "the ledger's quota is what it was after this booking"),
-        (books.ledger_quota.to_decimal() == books.kms_quota, "the KMS enforces the ledger's quota"),
-        (chain.settled.data.new_quota == books.kms_quota, "the settled event says this quota too"),
+        (books.ledger_quota.to_decimal() == books.quota_in_force, enforcer.promise()),
+        (chain.settled.data.new_quota == books.quota_in_force, "the settled event says this quota too"),
         (one_settled, "the recharge history has this one recharge, settled"),
         (books.drifts == 0, "the ledger verifies: entries, balances, versions, chain of hashes"),
         (books.dead_letters == 0, "there are no dead letters"),

@@ -246,7 +246,7 @@ fn quota(kind: &str, body: &[u8]) -> Option<Seen> {
             kind,
             body,
             |data: &QuotaFailedV1| {
-                format!("the {} did not take the quota {}: {}", data.backend, plain(data.quota), data.reason)
+                format!("{} did not take the quota {}: {}", named(&data.backend), plain(data.quota), data.reason)
             },
             Fact::QuotaFailed,
         )
@@ -256,7 +256,7 @@ fn quota(kind: &str, body: &[u8]) -> Option<Seen> {
 /// What was seen at the backend.
 fn backend(kind: &str, body: &[u8]) -> Option<Seen> {
     aside(kind, body, |data: &QuotaAdoptedV1| {
-        format!("the {} had a quota of {} already: it is kept", data.backend, data.quota)
+        format!("{} had a quota of {} already: it is kept", named(&data.backend), data.quota)
     })
     .or_else(|| {
         told(
@@ -268,14 +268,19 @@ fn backend(kind: &str, body: &[u8]) -> Option<Seen> {
     })
 }
 
+/// A backend in a sentence.
+fn named(backend: &str) -> String {
+    if backend == "litellm" { "LiteLLM".to_owned() } else { format!("the {backend}") }
+}
+
 fn synced(data: &QuotaSyncedV1) -> String {
     let quota = plain(data.quota);
     match data.previous_quota {
         Some(before) if data.changed => {
-            format!("the {} now has the quota {quota}, before {}", data.backend, plain(before))
+            format!("{} now has the quota {quota}, before {}", named(&data.backend), plain(before))
         }
-        None if data.changed => format!("the {} knows it now, with a quota of {quota}", data.backend),
-        _ => format!("the {} has the quota {quota}, as it should", data.backend),
+        None if data.changed => format!("{} knows it now, with a quota of {quota}", named(&data.backend)),
+        _ => format!("{} has the quota {quota}, as it should", named(&data.backend)),
     }
 }
 

@@ -3,6 +3,7 @@
 mod books;
 mod check;
 mod describe;
+mod enforcer;
 mod env_file;
 mod events;
 mod fact;
@@ -22,6 +23,7 @@ use common::shutdown::Shutdown;
 use xtask::demo::Options;
 use xtask::say;
 
+use self::enforcer::Enforcer;
 use self::env_file::EnvFile;
 use self::events::Watcher;
 use self::home::Home;
@@ -37,15 +39,20 @@ use self::stage::Stage;
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let progress = Progress::start();
-    options.ports.check()?;
+    options.check_ports()?;
+    let enforcer = Enforcer::of(options);
+    if let Some(team) = enforcer.team().filter(|team| team.foreign) {
+        common::clients::install_tls();
+        team.check(&reqwest::Client::builder().build()?).await?;
+    }
     let home = Home::open(&options.ports)?;
     let settings = Settings::of(options.scenario);
     let parts = tokio::select! {
-        parts = Parts::start(&options.ports, &home, &settings, &progress) => parts?,
+        parts = Parts::start(options, &home, &settings, enforcer.clone(), &progress) => parts?,
         () = shutdown.wait() => bail!("stopped before everything was up"),
     };
     let mut parts = parts;
-    let shown = show(options, &home, settings, &mut parts, &progress, &shutdown).await;
+    let shown = show(options, &home, settings, enforcer, &mut parts, &progress, &shutdown).await;
     let stopped = parts.stop(&progress).await;
     shown.and(stopped)
 }
@@ -55,6 +62,7 @@ async fn show(
     options: &Options,
     home: &Home,
     settings: Settings,
+    enforcer: Enforcer,
     parts: &mut Parts,
     progress: &Progress,
     shutdown: &Shutdown,
@@ -63,6 +71,9 @@ async fn show(
     progress.say(format_args!("all is ready; {} tells where", env.path().display()));
     let watcher = Watcher::start(&parts.broker).await?;
     let client = parts.client.clone();
+    if let Some(team) = enforcer.team().filter(|team| team.foreign) {
+        team.say_where_alerts_go(&client);
+    }
     let stage = Stage {
         client: client.clone(),
         pool: parts.pool.clone(),
@@ -70,6 +81,7 @@ async fn show(
         watcher,
         alone: options.once,
         settings,
+        enforcer: enforcer.clone(),
         passed: Vec::new(),
     };
     say("");
@@ -90,7 +102,7 @@ async fn show(
     if let Err(error) = &told {
         say(format_args!("\nNOT as it should be: {error:#}\nEverything stays up, so that you can look into it."));
     }
-    say(guide::text(&client, home));
+    say(guide::text(&client, home, &enforcer));
     tokio::select! {
         died = parts.until_one_dies() => Err(died),
         () = shutdown.wait() => told,

@@ -7,12 +7,13 @@ use anyhow::{Context, anyhow, ensure};
 use common::broker::{Broker, Definitions};
 use serde_json::json;
 use sqlx::PgPool;
-use xtask::demo::Ports;
+use xtask::demo::{Options, Ports};
 use xtask::nats::{self, NatsServer};
 use xtask::postgres::{self, Cluster};
 use xtask::processes;
 use xtask::tools::Tools;
 
+use super::enforcer::{self, Enforcer};
 use super::home::Home;
 use super::progress::{Progress, blocking};
 use super::settings::Settings;
@@ -44,16 +45,19 @@ pub(super) struct Parts {
     database: Database,
     nats: NatsServer,
     ports: Ports,
+    enforcer: Enforcer,
 }
 
 impl Parts {
     /// Starts everything, and waits until it is ready.
     pub(super) async fn start(
-        ports: &Ports,
+        options: &Options,
         home: &Home,
         settings: &Settings,
+        enforcer: Enforcer,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
+        let ports = &options.ports;
         let tools = Tools::from_env().context("this program is started by `cargo xtask demo`")?;
         let (nats, cluster) = tokio::try_join!(
             progress.during("starting nats-server", start_nats(&tools, ports)),
@@ -64,7 +68,8 @@ impl Parts {
         Definitions::committed()?.apply(broker.jetstream()).await.context("making the streams")?;
         let client = Client::new(&at(ports.ingress), &at(ports.stripe), &at(ports.kms))?;
         let pool = database.pool()?;
-        let mut parts = Self { processes: Vec::new(), client, pool, broker, database, nats, ports: ports.clone() };
+        let ports = ports.clone();
+        let mut parts = Self { processes: Vec::new(), client, pool, broker, database, nats, ports, enforcer };
         parts.start_processes(home.logs(), settings)?;
         progress.during("starting simulators and services", parts.until_ready()).await?;
         parts.send_webhooks_of_stripe().await?;
@@ -80,9 +85,9 @@ impl Parts {
             logs,
             &simulators,
         )?);
-        // What is set last wins.
-        let environment = [settings.variables(), self.environment()].concat();
         for name in SERVICES {
+            // What is set last wins.
+            let environment = [settings.variables(), self.environment(name)?].concat();
             let port = match name {
                 "ingress" => self.ports.ingress,
                 "recharger" => self.ports.recharger,
@@ -94,14 +99,13 @@ impl Parts {
         Ok(())
     }
 
-    /// What services must be told; the rest of their environment is ours.
-    fn environment(&self) -> Vec<(String, String)> {
-        owned(&[
-            ("NATS_URL", &self.nats.url()),
-            ("DATABASE_URL", self.database.url()),
+    /// What a service must be told; the rest of its environment is ours.
+    fn environment(&self, service: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let mut variables = owned(&[
+            ("NATS_URL", &self.nats.url_of(service)),
+            ("DATABASE_URL", &self.database.url_of(service)?),
             ("STRIPE_URL", &self.client.stripe),
             ("STRIPE_SECRET_KEY", STRIPE_KEY),
-            ("QUOTA_BACKEND", "kms"),
             ("KMS_URL", &self.client.kms),
             ("PUBLIC_URL", &self.client.ingress),
             ("LITELLM_WEBHOOK_SECRET", WEBHOOK_SECRET),
@@ -110,23 +114,43 @@ impl Parts {
             ("PAY_LINK_SECRET", PAY_LINK_SECRET),
             ("API_AUTH", "off"),
             ("DEV_ROUTES", "on"),
-        ])
+        ]);
+        variables.extend(match self.enforcer.team() {
+            None => owned(&[("QUOTA_BACKEND", "kms")]),
+            Some(team) => {
+                // The one service that needs the key.
+                let key = if service == "syncer" { team.key.expose() } else { "" };
+                owned(&[("QUOTA_BACKEND", "litellm"), ("LITELLM_URL", &team.url), ("LITELLM_MASTER_KEY", key)])
+            }
+        });
+        Ok(variables)
     }
 
     fn environment_of_simulators(&self) -> Vec<(String, String)> {
+        // What is not part of this demo has no address.
+        let (kms, litellm, key) = match self.enforcer.team() {
+            None => (format!("127.0.0.1:{}", self.ports.kms), String::new(), ""),
+            Some(team) if team.foreign => (String::new(), String::new(), ""),
+            Some(team) => (String::new(), format!("127.0.0.1:{}", self.ports.litellm), team.key.expose()),
+        };
         owned(&[
             ("STRIPE_SIM_ADDR", &format!("127.0.0.1:{}", self.ports.stripe)),
-            ("KMS_SIM_ADDR", &format!("127.0.0.1:{}", self.ports.kms)),
-            // Not part of the demo.
-            ("LITELLM_SIM_ADDR", ""),
+            ("KMS_SIM_ADDR", &kms),
+            ("LITELLM_SIM_ADDR", &litellm),
+            ("LITELLM_MASTER_KEY", key),
+            ("WEBHOOK_URL", &enforcer::alerts(&self.client)),
             ("KMS_WEBHOOK_URL", &format!("{}/webhooks/litellm/limit-exceeded", self.client.ingress)),
             ("LITELLM_WEBHOOK_SECRET", WEBHOOK_SECRET),
         ])
     }
 
     async fn until_ready(&mut self) -> anyhow::Result<()> {
-        let mut asked: Vec<(usize, String)> =
-            [&self.client.stripe, &self.client.kms].into_iter().map(|url| (0, format!("{url}/_sim/health"))).collect();
+        let backend = match self.enforcer.team() {
+            None => Some(&self.client.kms),
+            Some(team) => Some(&team.url).filter(|_| !team.foreign),
+        };
+        let simulators = [Some(&self.client.stripe), backend].into_iter().flatten();
+        let mut asked: Vec<(usize, String)> = simulators.map(|url| (0, format!("{url}/_sim/health"))).collect();
         let services = self.processes.iter().enumerate().skip(1);
         asked.extend(services.map(|(index, service)| (index, format!("{}/health/ready", service.url))));
         let http = self.client.http.clone();
@@ -157,7 +181,6 @@ impl Parts {
     pub(super) fn describe(&self) -> Vec<(String, String)> {
         let mut pairs = owned(&[
             ("INGRESS_URL", &self.client.ingress),
-            ("KMS_URL", &self.client.kms),
             ("STRIPE_URL", &self.client.stripe),
             ("STRIPE_SECRET_KEY", STRIPE_KEY),
             ("NATS_URL", &self.nats.url()),
@@ -168,6 +191,14 @@ impl Parts {
             ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET),
             ("PAY_LINK_SECRET", PAY_LINK_SECRET),
         ]);
+        pairs.extend(match self.enforcer.team() {
+            None => owned(&[("KMS_URL", &self.client.kms)]),
+            Some(team) => owned(&[("LITELLM_URL", &team.url), ("LITELLM_TEAM_ID", &team.id)]),
+        });
+        // Somebody else's key is not written down.
+        if let Some(team) = self.enforcer.team().filter(|team| !team.foreign) {
+            pairs.push(("LITELLM_MASTER_KEY".to_owned(), team.key.expose().to_owned()));
+        }
         for process in &self.processes {
             let name = process.label.to_uppercase();
             if process.label != SIMULATORS {
@@ -241,7 +272,8 @@ impl Parts {
 
 async fn start_nats(tools: &Tools, ports: &Ports) -> anyhow::Result<NatsServer> {
     let bin = tools.nats_server.clone();
-    let options = nats::Options { port: Some(ports.nats), monitor_port: Some(ports.nats_monitor) };
+    let (port, monitor_port) = (Some(ports.nats), Some(ports.nats_monitor));
+    let options = nats::Options { port, monitor_port, ..nats::Options::default() };
     // Its store is new each time, and goes with it.
     blocking(move || NatsServer::start(&bin, options)).await
 }

@@ -1,16 +1,17 @@
-//! Where stories play: one organization that the KMS has had before Bill-Service came.
+//! Where stories play: one organization that had a quota before Bill-Service came.
 
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use common::broker::Broker;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use xtask::say;
 
-use super::books::kms_quota;
 use super::describe::plain;
+use super::enforcer::Enforcer;
 use super::events::{Passed, Watcher};
 use super::fact::Fact;
 use super::settings::Settings;
@@ -18,7 +19,7 @@ use crate::client::Client;
 
 /// Whose story it is.
 pub(super) const ORGANIZATION: &str = "demo-org";
-/// The quota that the KMS has given it before Bill-Service comes.
+/// The quota that it has before Bill-Service comes.
 pub(super) const INITIAL_QUOTA: u32 = 500;
 
 /// What stories need.
@@ -35,6 +36,8 @@ pub(super) struct Stage {
     pub(super) alone: bool,
     /// What the services were told.
     pub(super) settings: Settings,
+    /// Where quotas are enforced.
+    pub(super) enforcer: Enforcer,
     /// What has passed since the part of the story began, of this organization.
     pub(super) passed: Vec<Passed>,
 }
@@ -42,25 +45,29 @@ pub(super) struct Stage {
 impl Stage {
     /// An organization with a card, synced for the first time.
     pub(super) async fn set_up(&self, card: &str, policy: &Value) -> anyhow::Result<()> {
-        say(format_args!("1. The KMS has an organization, {ORGANIZATION}, with a quota of {INITIAL_QUOTA}."));
-        let body = json!({ "c_organization_id": ORGANIZATION, "quota": INITIAL_QUOTA });
-        let made = self.client.http.post(format!("{}/organizations/", self.client.kms)).json(&body).send().await?;
-        made.error_for_status().context("the KMS refused it")?;
+        self.enforcer.introduce(&self.client).await?;
 
         say(format_args!("2. Bill-Service gets to know it: when it runs out, buy at least 200, on {card}."));
         let mut body = json!({ "c_organization_id": ORGANIZATION, "minimum_balance": 100, "target_balance": 500,
             "auto_recharge_enabled": true, "minimum_recharge_amount": 200 });
-        if let (Some(body), Some(policy)) = (body.as_object_mut(), policy.as_object()) {
-            body.extend(policy.clone());
+        for more in [&self.enforcer.link(), policy] {
+            if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+                body.extend(more.clone());
+            }
         }
         good(self.client.post("/api/organizations", &body).await?)?;
         self.save_card(card).await?;
 
         say("3. The first sync: the quota that was there is kept, and booked as an opening credit.");
         let team = self.client.synced(ORGANIZATION).await?;
-        let quota = plain(kms_quota(&self.client).await?);
-        say(format_args!("   {ORGANIZATION} is {team} in the KMS, with a quota of {quota}."));
+        let quota = plain(self.quota().await?);
+        say(format_args!("   {ORGANIZATION} is {team} in {}, with a quota of {quota}.", self.enforcer.title()));
         Ok(())
+    }
+
+    /// The quota that is enforced.
+    pub(super) async fn quota(&self) -> anyhow::Result<Decimal> {
+        self.enforcer.quota(&self.client).await
     }
 
     /// Saves a card, in place of the one before.

@@ -8,15 +8,13 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use xtask::say;
 
-use super::books::kms_quota;
 use super::check;
+use super::enforcer::Enforcer;
 use super::events::{Passed, Watcher};
 use super::fact::Fact;
-use super::stage::{INITIAL_QUOTA, ORGANIZATION, Stage, spent};
+use super::stage::{INITIAL_QUOTA, ORGANIZATION, Stage};
 use crate::client::Client;
 
-/// What it has spent at each step, in total. Before the last, no sweep finds that too little is left.
-const USAGE: [u32; 4] = [180, 350, 400, 520];
 /// How long a chain may take.
 const CHAIN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -30,37 +28,39 @@ pub(super) struct Chain {
     pub(super) credited: Event<LedgerCreditedV1>,
     /// Its end.
     pub(super) settled: Event<RechargeSettledV1>,
-    /// From the KMS's sending until its new quota was in force.
+    /// From the webhook's sending until the new quota was in force.
     pub(super) to_quota: Duration,
-    /// The KMS's quota before.
+    /// The quota in force before.
     pub(super) quota_before: Decimal,
 }
 
 /// Tells the story, and checks its end against the books of all who were part of it.
 pub(super) async fn tell(mut stage: Stage) -> anyhow::Result<()> {
     stage.set_up("pm_card_visa", &json!({})).await?;
-    let quota_before = kms_quota(&stage.client).await?;
+    let quota_before = stage.quota().await?;
     stage.watcher.skip();
-    let sent = use_up(&stage.client).await?;
+    let sent = use_up(&stage.client, &stage.enforcer).await?;
     let chain = tokio::time::timeout(CHAIN_LIMIT, follow(&mut stage.watcher, sent, quota_before)).await;
     let chain = chain.map_err(|_| anyhow::anyhow!("the chain has not ended after {CHAIN_LIMIT:?}"))??;
-    check::closing(&stage.client, &stage.pool, &stage.broker, &chain).await
+    check::closing(&stage, &chain).await
 }
 
-/// Spends until the KMS sends its webhook. Returns when it did.
-async fn use_up(client: &Client) -> anyhow::Result<Instant> {
-    say("4. It is used up, until the KMS sends its signed webhook.");
-    for usage in USAGE {
+/// Spends until the webhook is sent. Returns when it was.
+async fn use_up(client: &Client, enforcer: &Enforcer) -> anyhow::Result<Instant> {
+    let title = enforcer.title();
+    let (steps, sentence) = enforcer.plan();
+    say(format_args!("4. {sentence}"));
+    for usage in steps {
         say(format_args!("   {usage} of {INITIAL_QUOTA} used"));
         let at = Instant::now();
-        let report = spent(client, usage, true).await?;
+        let report = enforcer.spend(client, *usage).await?;
         if report["sent"] == true {
             let took = at.elapsed().as_millis();
-            say(format_args!("   After {took} ms ingress answered the KMS: {} {}", report["status"], report["body"]));
+            say(format_args!("   After {took} ms ingress answered {title}: {} {}", report["status"], report["body"]));
             return Ok(at);
         }
     }
-    bail!("the KMS has sent no webhook")
+    bail!("{title} has sent no webhook")
 }
 
 /// Collects the chain that the webhook began.

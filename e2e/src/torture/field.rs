@@ -23,7 +23,7 @@ use super::schedule::{links, replicas};
 use crate::client::Client;
 use crate::database::Database;
 use crate::service::Service;
-use crate::stack::{self, ALERT_TOKEN, PAY_LINK_SECRET, STRIPE_KEY, STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET};
+use crate::stack::{self, ALERT_TOKEN, PAY_LINK_SECRET, SERVICES, STRIPE_KEY, STRIPE_WEBHOOK_SECRET, WEBHOOK_SECRET};
 
 /// The running system. Everything ends when it is dropped. A lock is held for as long as a fault lasts.
 pub(super) struct Field {
@@ -43,27 +43,39 @@ pub(super) struct Field {
     _simulators: [Running; 2],
 }
 
-/// Where the parts themselves are.
+/// Where the parts themselves are. Each service reaches the broker and the database as somebody else.
 struct Addresses {
-    nats: String,
-    database: String,
+    logins: BTreeMap<&'static str, Login>,
     stripe: String,
     kms: String,
 }
 
+struct Login {
+    nats: String,
+    database: String,
+}
+
 impl Addresses {
-    fn of(&self, peer: Peer) -> &str {
-        match peer {
-            Peer::Broker => &self.nats,
-            Peer::Database => &self.database,
+    fn new(nats: &NatsServer, database: &Database, stripe: String, kms: String) -> anyhow::Result<Self> {
+        let login = |service| anyhow::Ok(Login { nats: nats.url_of(service), database: database.url_of(service)? });
+        let logins =
+            SERVICES.into_iter().map(|service| Ok((service, login(service)?))).collect::<anyhow::Result<_>>()?;
+        Ok(Self { logins, stripe, kms })
+    }
+
+    fn of(&self, replica: Replica, peer: Peer) -> anyhow::Result<&str> {
+        let login = self.logins.get(replica.service).context("a service without logins")?;
+        Ok(match peer {
+            Peer::Broker => &login.nats,
+            Peer::Database => &login.database,
             Peer::Stripe => &self.stripe,
             Peer::Kms => &self.kms,
-        }
+        })
     }
 
     /// The address as this process has it: through its proxy, where there is one on the way.
     fn seen_by(&self, replica: Replica, peer: Peer, links: &BTreeMap<Link, Proxy>) -> anyhow::Result<String> {
-        let address = self.of(peer);
+        let address = self.of(replica, peer)?;
         match links.get(&Link::To(replica, peer)) {
             Some(proxy) => {
                 let (from, to) = (socket(address)?.to_string(), proxy.address().to_string());
@@ -71,6 +83,14 @@ impl Addresses {
             }
             None => Ok(address.to_owned()),
         }
+    }
+
+    /// What no log may hold.
+    fn secrets(&self, owner: &str) -> Vec<String> {
+        let known = [WEBHOOK_SECRET, ALERT_TOKEN, STRIPE_WEBHOOK_SECRET, PAY_LINK_SECRET, STRIPE_KEY];
+        let logins = self.logins.values().flat_map(|login| [login.nats.as_str(), &login.database]);
+        let passwords = logins.chain([owner]).filter_map(password);
+        known.into_iter().chain(passwords).map(str::to_owned).collect()
     }
 }
 
@@ -87,19 +107,18 @@ impl Field {
         let tools = Tools::from_env()?;
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let nats = tokio::task::block_in_place(|| NatsServer::start(&tools.nats_server, nats::Options::default()))?;
-        let mut database = Database::own(&tools).await?;
+        let mut database = Database::own(&tools, None).await?;
         let (stripe, kms) = (Stripe::start(any).await?, Kms::start(any).await?);
         let broker = stack::connect(&nats).await?;
         let definitions = Definitions::committed()?.with_ack_wait(settings.ack_wait());
         definitions.apply(broker.jetstream()).await?;
-        let url = database.url().to_owned();
-        let addresses = Addresses { nats: nats.url(), database: url, stripe: stripe.url(), kms: kms.url() };
+        let addresses = Addresses::new(&nats, &database, stripe.url(), kms.url())?;
         let logs = settings.logs();
         make_empty(&logs)?;
         let mut ways = BTreeMap::new();
         for link in links(settings.replicas) {
-            if let Link::To(_, peer) = link {
-                ways.insert(link, Proxy::start(socket(addresses.of(peer))?).await?);
+            if let Link::To(replica, peer) = link {
+                ways.insert(link, Proxy::start(socket(addresses.of(replica, peer)?)?).await?);
             }
         }
         let processes = start_processes(settings, &addresses, &ways, &logs)?;
@@ -113,7 +132,7 @@ impl Field {
         let field = Self {
             client: Client::new(&first, &addresses.stripe, &addresses.kms)?,
             pool: database.pool()?,
-            secrets: secrets(&addresses.database),
+            secrets: addresses.secrets(database.url()),
             cluster: Mutex::new(database.cluster.take().context("the database has no cluster of its own")?),
             processes: processes.into_iter().map(|(replica, service)| (replica, Mutex::new(service))).collect(),
             links: ways,
@@ -218,11 +237,10 @@ fn start_processes(
     Ok(processes)
 }
 
-fn secrets(database: &str) -> Vec<String> {
-    let password = database.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
-    let password = password.and_then(|(who, _)| who.split_once(':')).map(|(_, password)| password);
-    let known = [WEBHOOK_SECRET, ALERT_TOKEN, STRIPE_WEBHOOK_SECRET, PAY_LINK_SECRET, STRIPE_KEY];
-    known.into_iter().chain(password).map(str::to_owned).collect()
+/// The password in a URL.
+fn password(url: &str) -> Option<&str> {
+    let (who, _) = url.split_once("://")?.1.split_once('@')?;
+    Some(who.split_once(':')?.1)
 }
 
 /// Logs of an earlier campaign with the same seed are not this one's.
@@ -246,6 +264,7 @@ mod tests {
         assert_eq!(socket(url).unwrap().port(), 15432);
         assert_eq!(socket("nats://127.0.0.1:4222").unwrap().port(), 4222);
         assert!(socket("http://example.com:80").is_err());
-        assert_eq!(secrets(url).last().unwrap(), "pw");
+        assert_eq!(password(url), Some("pw"));
+        assert_eq!(password("nats://127.0.0.1:4222"), None);
     }
 }

@@ -1,58 +1,59 @@
-//! Who may call.
+//! Who calls.
 
-use common::config::Secret;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use common::clock::Timestamp;
 
-use crate::config::items;
+use super::access::Grant;
 use crate::http::{Problem, Request};
+use crate::limits::SourceLimit;
+use crate::tokens::{Shown, Tokens, digest};
 
-/// The operators' tokens, as digests; or nobody is asked.
-pub(crate) struct Auth(Option<Vec<[u8; 32]>>);
+/// Finds out who calls.
+pub(crate) struct Auth {
+    /// `None`: `API_AUTH=off`, everybody may do everything.
+    tokens: Option<Tokens>,
+    /// For tokens that this replica does not know. Who is known is never refused because of others at the same address.
+    failures: SourceLimit,
+}
 
-/// Who called, for the audit log and for `requested_by`.
+/// Who called, for the audit log and for `requested_by`, and what he may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) request_id: String,
+    pub(crate) grant: Grant,
+    /// Until when he may call, if not for good.
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 impl Auth {
-    /// `None`: `API_AUTH=off`.
-    pub(crate) fn new(tokens: Option<&Secret>) -> Self {
-        Self(tokens.map(|list| items(list).map(|token| Sha256::digest(token).into()).collect()))
+    /// `tokens` is `None` when nobody is asked.
+    pub(crate) fn new(tokens: Option<Tokens>, failures_per_minute: u32) -> Self {
+        Self { tokens, failures: SourceLimit::per_minute(failures_per_minute) }
     }
 
     /// The caller of a request.
-    pub(crate) fn caller(&self, request: &Request, request_id: &str) -> Result<Caller, Problem> {
-        let name = match &self.0 {
-            None => "anonymous".to_owned(),
-            Some(known) => named(known, request.bearer()).ok_or_else(Problem::unauthorized)?,
+    pub(crate) async fn caller(&self, request: &Request, request_id: &str, now: Timestamp) -> Result<Caller, Problem> {
+        let request_id = request_id.to_owned();
+        let Some(tokens) = &self.tokens else {
+            return Ok(Caller { name: "anonymous".to_owned(), request_id, grant: Grant::OPERATOR, expires_at: None });
         };
-        Ok(Caller { name, request_id: request_id.to_owned() })
-    }
-}
-
-/// The name of a token's owner: the beginning of the token's digest, which tells nobody the token.
-fn named(known: &[[u8; 32]], token: Option<&[u8]>) -> Option<String> {
-    let given: [u8; 32] = Sha256::digest(token?).into();
-    // Every one is compared, so that the time does not tell which of them was nearly right.
-    let found = known.iter().filter(|digest| bool::from(digest.ct_eq(&given))).count();
-    (found > 0).then(|| format!("operator:{}", hex::encode(&given[..4])))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_whole_token_is_right() {
-        let Auth(Some(known)) = Auth::new(Some(&Secret::new("token-one-0123456789, token-two-0123456789"))) else {
-            panic!()
+        let given = digest(request.bearer().ok_or_else(Problem::unauthorized)?);
+        let token = match tokens.remembered(&given, now) {
+            Some(token) => token,
+            None => {
+                // Counted before it is looked up: guesses must not keep the database busy either.
+                self.failures.check(request.peer).map_err(Problem::too_many_failures)?;
+                match tokens.look_up(&given, now).await {
+                    Shown::Valid(token) => token,
+                    Shown::Wrong => {
+                        tracing::info!("a call with a token that is not valid was refused");
+                        return Err(Problem::invalid_token());
+                    }
+                    Shown::Undecided => return Err(Problem::no_database()),
+                }
+            }
         };
-        let name = |token: &str| named(&known, Some(token.as_bytes()));
-        assert!(name("token-one-0123456789").is_some_and(|name| name.starts_with("operator:") && name.len() == 17));
-        assert!(name("token-two-0123456789").is_some());
-        assert_eq!((name(""), name("token-one-012345678"), named(&known, None)), (None, None, None));
+        tokens.used(&token, now);
+        Ok(Caller { name: token.owner(), request_id, grant: token.grant.clone(), expires_at: token.expires_at })
     }
 }

@@ -1,24 +1,50 @@
 //! `GET /api/events/:id`, the status URL, and `GET /api/recharges/:id`.
 
 use common::clock::Timestamp;
-use common::ids::{EventId, RechargeId};
-use serde_json::{Value, json};
+use common::ids::{EventId, OrganizationId, RechargeId};
+use serde_json::json;
+use warp::http::Method;
 
+use super::access::Access;
+use super::auth::Caller;
+use super::operation::Operation;
 use super::repo;
 use crate::app::App;
-use crate::events::{self, Dispute, Refund};
+use crate::events;
+use crate::events::view::{EventStatus, FullChain, QuotaStatus, RememberedStatus, UnconfirmedStatus};
 use crate::http::{Answer, Problem};
-use crate::outcome::{Accepted, Outcome, refund_answer};
+use crate::outcome::{Accepted, Outcome};
+use crate::quota;
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::known(Method::GET, "/api/events/{id}", "get_event", Access::ReadOwn, |app, call| {
+            Box::pin(async move { show(&app, call.param(0), &call.caller).await })
+        })
+        .without_database()
+        .says("Events", "Where an event got to: the status URL of calls that were not waited for.")
+        .answers::<EventStatus>(200, "The event's state."),
+        Operation::known(Method::GET, "/api/recharges/{id}", "get_recharge", Access::ReadOwn, |app, call| {
+            Box::pin(async move { recharge(&app, call.param(0), &call.caller).await })
+        })
+        .says("Recharges", "One recharge with its whole chain, step by step.")
+        .answers::<FullChain>(200, "The recharge."),
+    ]
+}
 
 /// `GET /api/events/:id`
-pub(crate) async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
+async fn show(app: &App, id: &str, caller: &Caller) -> Result<Answer, Problem> {
     let unknown = || Problem::not_found("unknown_event", "Nothing is known of this event").and("event_id", id);
     let id = EventId::parse(id).map_err(|_| unknown())?;
     let status = match look(app, &id).await {
         Ok(status) => status,
         // With the database down, what this replica remembers is still true.
         Err(error) => match app.outcomes.recall(&id) {
-            Some(accepted) => return Ok(Answer::ok(remembered(&id, &accepted))),
+            Some(accepted) if caller.grant.sees(accepted.organization.as_ref().map(OrganizationId::as_str)) => {
+                return Ok(Answer::ok(json!(remembered(&id, &accepted))));
+            }
+            Some(_) => return Err(unknown()),
             None => return Err(error.into()),
         },
     };
@@ -27,45 +53,49 @@ pub(crate) async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
         None => repo::asked(&app.pool, &id).await?.map(|asked| unconfirmed(&id, asked)),
         known => known,
     };
-    status.map(Answer::ok).ok_or_else(unknown)
+    let status = status.filter(|status| caller.grant.sees(status.organization()));
+    status.map(|status| Answer::ok(json!(status))).ok_or_else(unknown)
 }
 
 /// What was asked for, and of which nobody has said anything yet: it may be on its way, or have got lost before the
 /// broker had it.
-fn unconfirmed(id: &EventId, (organization, asked, at): (String, String, Timestamp)) -> Value {
+fn unconfirmed(id: &EventId, (organization, asked, at): (String, String, Timestamp)) -> EventStatus {
     let message = "It was asked for, and nothing more is known of it yet. Ask again in a moment, or send the same call again \
                    with the same Idempotency-Key";
-    json!({
-        "event_id": id,
-        "state": "unconfirmed",
-        "c_organization_id": organization,
-        "request": asked,
-        "requested_at": at,
-        "message": message,
+    EventStatus::Unconfirmed(UnconfirmedStatus {
+        event_id: id.clone(),
+        state: "unconfirmed",
+        c_organization_id: organization,
+        request: asked,
+        requested_at: at,
+        message,
     })
 }
 
 /// What the tables say.
-async fn look(app: &App, id: &EventId) -> sqlx::Result<Option<Value>> {
+async fn look(app: &App, id: &EventId) -> sqlx::Result<Option<EventStatus>> {
     if !app.directory.database_is_up() {
         return Err(sqlx::Error::PoolTimedOut);
     }
     if let Some(refund) = events::repo::requested_refund(&app.pool, id).await? {
-        let mut status = refund.to_status(id);
-        if let Some(outcome) = refund.outcome() {
-            status["outcome"] = refund_answer(id, &outcome).body;
-        }
-        return Ok(Some(status));
+        return Ok(Some(EventStatus::Refund(Box::new(refund.status(id)))));
     }
     if let Some(recorded) = events::repo::find(&app.pool, id).await? {
-        return Ok(Some(recorded.to_status(id, &app.links)));
+        return Ok(Some(EventStatus::Recorded(Box::new(recorded.status(id, &app.links)))));
     }
-    let synced = events::repo::sync(&app.pool, id).await?;
-    Ok(synced.map(|synced| synced.to_status(id)))
+    if let Some(synced) = events::repo::sync(&app.pool, id).await? {
+        return Ok(Some(EventStatus::Synced(synced.status(id))));
+    }
+    if let Some((c_organization_id, reason, at)) = quota::repo::gave_up(&app.pool, id).await? {
+        let (event_id, at, message) = (id.clone(), Some(at), Some(reason));
+        return Ok(Some(EventStatus::Quota(QuotaStatus { event_id, state: "failed", c_organization_id, at, message })));
+    }
+    let correction = quota::repo::correction(&app.pool, id).await?;
+    Ok(correction.and_then(|correction| correction.status(id)).map(EventStatus::Quota))
 }
 
 /// What this replica knows of an event that is not in the tables, or not yet.
-fn remembered(id: &EventId, accepted: &Accepted) -> Value {
+fn remembered(id: &EventId, accepted: &Accepted) -> EventStatus {
     let state = match &accepted.outcome {
         None => "accepted",
         Some(Outcome::Settled { .. }) => "settled",
@@ -77,24 +107,21 @@ fn remembered(id: &EventId, accepted: &Accepted) -> Value {
         Some(Outcome::Synced { .. }) => "synced",
         Some(Outcome::SyncFailed { .. }) => "failed",
     };
-    json!({
-        "event_id": id,
-        "state": state,
-        "kind": accepted.kind,
-        "c_organization_id": accepted.organization,
-        "received_at": accepted.at,
+    EventStatus::Remembered(RememberedStatus {
+        event_id: id.clone(),
+        state,
+        kind: accepted.kind,
+        c_organization_id: accepted.organization.as_ref().map(|organization| organization.as_str().to_owned()),
+        received_at: accepted.at,
     })
 }
 
 /// `GET /api/recharges/:id`
-pub(crate) async fn recharge(app: &App, id: &str) -> Result<Answer, Problem> {
+async fn recharge(app: &App, id: &str, caller: &Caller) -> Result<Answer, Problem> {
     let unknown = || Problem::not_found("unknown_recharge", "There is no such recharge").and("recharge_id", id);
     let id: RechargeId = id.parse().map_err(|_| unknown())?;
-    let recharge = events::repo::recharge(&app.pool, id).await?.ok_or_else(unknown)?;
-    let refunds = events::repo::refunds(&app.pool, id).await?;
-    let disputes = events::repo::disputes(&app.pool, id).await?;
-    let mut chain = recharge.to_chain(&app.links);
-    chain["refunds"] = refunds.iter().map(Refund::to_json).collect();
-    chain["disputes"] = disputes.iter().map(Dispute::to_json).collect();
-    Ok(Answer::ok(chain))
+    let recharge = events::repo::recharge(&app.pool, id).await?;
+    let recharge = recharge.filter(|recharge| caller.grant.sees(recharge.organization())).ok_or_else(unknown)?;
+    let chain = events::repo::chain(&app.pool, recharge).await?;
+    Ok(Answer::ok(json!(chain.view(&app.links))))
 }

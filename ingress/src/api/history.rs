@@ -1,22 +1,53 @@
 //! `GET /api/organizations/:id/recharge-history` and `…/webhook-events`: newest first, in pages.
 
 use common::clock::Timestamp;
+use common::ids::EventId;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use warp::http::Method;
 
-use super::{known, organization_id, page_size};
+use super::access::Access;
+use super::operation::Operation;
+use super::schemas::{EventCursor, Page, PageSize, UuidCursor};
+use super::{organization_id, page_size, readable};
 use crate::app::App;
+use crate::events::view::{EventView, RechargeView};
 use crate::events::{EventRow, Recharge, repo};
 use crate::http::{Answer, Problem, Request};
 
-/// No row is older than the year 1.
-const FIRST: Timestamp = match Timestamp::from_timestamp_secs(-62_135_596_800) {
-    Some(first) => first,
-    None => Timestamp::UNIX_EPOCH,
-};
+/// The most digits of a cursor's microseconds: until the year 2286.
+const DIGITS: usize = 16;
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::known(
+            Method::GET,
+            "/api/organizations/{id}/recharge-history",
+            "list_recharges",
+            Access::ReadOrganization,
+            |app, call| Box::pin(async move { recharges(&app, &call.request, call.param(0)).await }),
+        )
+        .says("Recharges", "An organization's recharges, newest first.")
+        .query::<UuidCursor>("before", "The `next_cursor` of the page before.")
+        .query::<PageSize>("limit", "How many.")
+        .answers::<Page<RechargeView>>(200, "A page of recharges."),
+        Operation::known(
+            Method::GET,
+            "/api/organizations/{id}/webhook-events",
+            "list_webhook_events",
+            Access::ReadOrganization,
+            |app, call| Box::pin(async move { events(&app, &call.request, call.param(0)).await }),
+        )
+        .says("Events", "What came in about an organization, and what was decided about it, newest first.")
+        .query::<EventCursor>("before", "The `next_cursor` of the page before.")
+        .query::<PageSize>("limit", "How many.")
+        .answers::<Page<EventView>>(200, "A page of events."),
+    ]
+}
 
 /// `GET /api/organizations/:id/recharge-history?limit=&before=`
-pub(crate) async fn recharges(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
+async fn recharges(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let limit = page_size(&request.query)?;
     let before = match request.query.get("before") {
@@ -26,27 +57,21 @@ pub(crate) async fn recharges(app: &App, request: &Request, id: &str) -> Result<
             Some((at, Uuid::parse_str(rest).map_err(|_| wrong_cursor())?))
         }
     };
-    known(app, &id).await?;
+    readable(app, &id).await?;
     let rows = repo::recharges(&app.pool, &id, before, limit + 1).await?;
     let cursor = |last: &Recharge| Some(write_cursor(last.created_at?, &last.recharge_id));
-    Ok(page(&rows, limit, |recharge| recharge.to_json(&app.links), cursor))
+    Ok(page(&rows, limit, |recharge| json!(recharge.view(&app.links)), cursor))
 }
 
 /// `GET /api/organizations/:id/webhook-events?limit=&before=`
-pub(crate) async fn events(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
+async fn events(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let limit = page_size(&request.query)?;
-    let before = match request.query.get("before") {
-        None => None,
-        Some(cursor) => {
-            let (at, rest) = read_cursor(cursor)?;
-            Some((at, rest.to_owned()))
-        }
-    };
-    known(app, &id).await?;
+    let before = request.query.get("before").map(read_event_cursor).transpose()?;
+    readable(app, &id).await?;
     let rows = repo::events(&app.pool, &id, before, limit + 1).await?;
     let cursor = |last: &EventRow| Some(write_cursor(last.received_at, &last.event_id));
-    Ok(page(&rows, limit, EventRow::to_json, cursor))
+    Ok(page(&rows, limit, |event| json!(event.view()), cursor))
 }
 
 /// One page; there was asked for one row more, to know whether another follows.
@@ -69,9 +94,16 @@ pub(super) fn write_cursor(at: Timestamp, id: &impl std::fmt::Display) -> String
 
 pub(super) fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
     let (at, id) = text.split_once('_').ok_or_else(wrong_cursor)?;
-    let at = at.parse().ok().and_then(Timestamp::from_timestamp_micros).ok_or_else(wrong_cursor)?;
-    // What a database takes: no text there has U+0000, and its calendar begins later than ours (4713 BC).
-    if id.contains('\0') || at < FIRST { Err(wrong_cursor()) } else { Ok((at, id)) }
+    // Digits only: whatever else might be read as a number was written by nobody here.
+    let digits = (1..=DIGITS).contains(&at.len()) && at.bytes().all(|byte| byte.is_ascii_digit());
+    let at = at.parse().ok().filter(|_| digits).and_then(Timestamp::from_timestamp_micros).ok_or_else(wrong_cursor)?;
+    if id.contains('\0') { Err(wrong_cursor()) } else { Ok((at, id)) }
+}
+
+/// A place in a list of what has ids like an event's.
+pub(super) fn read_event_cursor(text: &str) -> Result<(Timestamp, String), Problem> {
+    let (at, id) = read_cursor(text)?;
+    Ok((at, EventId::parse(id).map_err(|_| wrong_cursor())?.to_string()))
 }
 
 pub(super) fn wrong_cursor() -> Problem {
@@ -96,7 +128,9 @@ mod tests {
             "9223372036854775807_a",
             "-9000000000000000000_a",
             "-8000000000000000000_a",
+            "+1_a",
             "1_a\0",
+            "99999999999999999_a",
         ] {
             assert!(read_cursor(bad).is_err(), "{bad}");
         }

@@ -10,7 +10,7 @@ use crate::http::{Problem, Request};
 use crate::organizations::repo::{AuditEntry, audit};
 
 /// The longest `Idempotency-Key`: as long as Stripe's.
-const LONGEST_KEY: usize = 255;
+pub(super) const LONGEST_KEY: usize = 255;
 
 /// The key, if the caller sent one.
 pub(super) fn key(request: &Request) -> Result<Option<&str>, Problem> {
@@ -75,7 +75,12 @@ fn same(event_id: &EventId, first: &str, words: &str) -> Result<(), Problem> {
     if first == words {
         return Ok(());
     }
+    Err(reused(event_id, first))
+}
+
+/// The key stands for something else.
+pub(super) fn reused(event_id: &EventId, first: &str) -> Problem {
     let error = "This Idempotency-Key was used for another request; use a new one";
     let problem = Problem::conflict("idempotency_key_reuse", error).and("first_request", first);
-    Err(problem.and("event_id", event_id.as_str()))
+    problem.and("event_id", event_id.as_str())
 }

@@ -1,18 +1,78 @@
 //! `/api/organizations` and `/api/organizations/:id/config`.
 
+use common::ids::OrganizationId;
 use serde_json::{Map, Value, json};
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
+use super::access::{Access, Role, forbidden};
 use super::auth::Caller;
-use super::{organization_id, page_size, unknown_organization};
+use super::operation::{Call, Operation};
+use super::schemas::{Page, PageSize, ProblemBody};
+use super::{open, organization_id, page_size, unknown_organization};
 use crate::app::App;
 use crate::evaluate;
 use crate::http::{Answer, Problem, Request};
+use crate::organizations::body::{ChangeBody, NewOrganizationBody};
 use crate::organizations::repo::{self, AuditEntry, Taken};
+use crate::organizations::view::OrganizationView;
 use crate::organizations::{Change, NewOrganization, Organization};
 
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    const TAG: &str = "Organizations";
+    vec![
+        Operation::known(Method::GET, "/api/organizations", "list_organizations", Access::ReadOwn, |app, call| {
+            Box::pin(async move { list(&app, &call).await })
+        })
+        .says(TAG, "Organizations, in the order of their ids.")
+        .query::<OrganizationId>("after", "The `next_cursor` of the page before.")
+        .query::<bool>("closed", "`true`: those that are closed, too.")
+        .query::<PageSize>("limit", "How many.")
+        .answers::<Page<OrganizationView>>(200, "A page of organizations."),
+        Operation::known(
+            Method::POST,
+            "/api/organizations",
+            "create_organization",
+            Access::OperateFleet,
+            |app, call| Box::pin(async move { create(&app, call.request, &call.caller).await }),
+        )
+        .says(TAG, "Creates an organization.")
+        .body::<NewOrganizationBody>()
+        .answers::<OrganizationView>(201, "The organization.")
+        .answers::<ProblemBody>(409, "The organization exists already, or another one has its team."),
+        Operation::known(
+            Method::GET,
+            "/api/organizations/{id}/config",
+            "get_organization",
+            Access::ReadOrganization,
+            |app, call| Box::pin(async move { show(&app, call.param(0)).await }),
+        )
+        .says(TAG, "An organization with its policy and its card.")
+        .answers::<OrganizationView>(200, "The organization."),
+        Operation::known(
+            Method::PATCH,
+            "/api/organizations/{id}/config",
+            "change_organization",
+            Access::ChangeOrganization,
+            |app, call| {
+                Box::pin(async move {
+                    let id = call.param(0).to_owned();
+                    change(&app, call.request, &id, &call.caller).await
+                })
+            },
+        )
+        .says(TAG, "Changes what the body names, and leaves the rest.")
+        .body::<ChangeBody>()
+        .answers::<OrganizationView>(200, "The organization as it is now.")
+        .answers::<ProblemBody>(
+            409,
+            "Another organization has this team, LiteLLM enforces its quota on another one, or it is closed.",
+        ),
+    ]
+}
+
 /// `POST /api/organizations`
-pub(crate) async fn create(app: &App, mut request: Request, caller: &Caller) -> Result<Answer, Problem> {
+async fn create(app: &App, mut request: Request, caller: &Caller) -> Result<Answer, Problem> {
     let body = request.object().await?;
     let new = NewOrganization::read(&body, true).map_err(|problems| Problem::fields(&problems))?;
     let organization = insert(app, &new, caller).await?;
@@ -24,7 +84,8 @@ pub(crate) async fn insert(app: &App, new: &NewOrganization, caller: &Caller) ->
     let now = app.clock.now();
     let mut transaction = app.pool.begin().await?;
     if let Err(taken) = repo::insert(&mut transaction, new, now).await? {
-        return Err(conflict(taken, new));
+        drop(transaction);
+        return Err(conflict(app, taken, new).await?);
     }
     let organization = repo::find(&mut transaction, &new.id).await?.ok_or_else(|| unknown_organization(&new.id))?;
     let entry = AuditEntry {
@@ -43,37 +104,54 @@ pub(crate) async fn insert(app: &App, new: &NewOrganization, caller: &Caller) ->
     Ok(organization)
 }
 
-fn conflict(taken: Taken, new: &NewOrganization) -> Problem {
-    match taken {
+async fn conflict(app: &App, taken: Taken, new: &NewOrganization) -> Result<Problem, Problem> {
+    Ok(match taken {
         Taken::Organization => {
-            Problem::conflict("organization_exists", format!("The organization {} exists already", new.id))
+            let closed_at = super::stored(app, &new.id).await?.and_then(|there| there.closed_at);
+            let but = if closed_at.is_some() { "; it is closed, and an operator can open it again" } else { "" };
+            Problem::conflict("organization_exists", format!("The organization {} exists already{but}", new.id))
                 .and("c_organization_id", new.id.as_str())
+                .and("closed_at", json!(closed_at))
         }
         Taken::Team => team_taken(new.policy.litellm_team_id.as_ref().map(|team| team.as_str())),
-    }
+    })
 }
 
 fn team_taken(team: Option<&str>) -> Problem {
     Problem::conflict("team_taken", "Another organization has this litellm_team_id").and("litellm_team_id", team)
 }
 
+/// Its quota, and what it spent, would stay behind on the team that it has.
+fn team_met(met: &str) -> Problem {
+    let sentence =
+        format!("LiteLLM enforces its quota on team {met} already, and another team would begin with nothing");
+    Problem::conflict("team_met", sentence).and("litellm_team_id", met)
+}
+
 /// `GET /api/organizations/:id/config`
-pub(crate) async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
+async fn show(app: &App, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let mut connection = app.pool.acquire().await?;
     let organization = repo::find(&mut connection, &id).await?.ok_or_else(|| unknown_organization(&id))?;
     Ok(Answer::ok(organization.to_json()))
 }
 
-/// `GET /api/organizations?after=&limit=`
-pub(crate) async fn list(app: &App, request: &Request) -> Result<Answer, Problem> {
-    let limit = page_size(&request.query)?;
-    let after = match request.query.get("after") {
+/// `GET /api/organizations?after=&limit=&closed=`
+async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let query = &call.request.query;
+    let limit = page_size(query)?;
+    let after = match query.get("after") {
         Some(after) => organization_id(after)?.to_string(),
         None => String::new(),
     };
+    let closed_too = match query.get("closed") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::bad_request("invalid_query", "closed must be true or false")),
+    };
     let mut connection = app.pool.acquire().await?;
-    let mut organizations = repo::list(&mut connection, &after, limit + 1).await?;
+    let only = call.caller.grant.organization.as_ref();
+    let mut organizations = repo::list(&mut connection, only, closed_too, &after, limit + 1).await?;
     let more = organizations.len() > usize::try_from(limit).unwrap_or_default();
     if more {
         organizations.pop();
@@ -84,8 +162,12 @@ pub(crate) async fn list(app: &App, request: &Request) -> Result<Answer, Problem
 }
 
 /// `PATCH /api/organizations/:id/config`
-pub(crate) async fn change(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+async fn change(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
     let body = request.object().await?;
+    let trusted: Vec<&str> = Change::TRUSTED.into_iter().filter(|field| body.contains_key(*field)).collect();
+    if caller.grant.role != Role::Operator && !trusted.is_empty() {
+        return Err(forbidden(&caller.grant).and("operators_only", json!(trusted)));
+    }
     update(app, id, &body, true, caller).await.map(|organization| Answer::ok(organization.to_json()))
 }
 
@@ -100,8 +182,14 @@ pub(crate) async fn update(
     let id = organization_id(id)?;
     let now = app.clock.now();
     let mut transaction = app.pool.begin().await?;
-    let before = repo::find_to_change(&mut transaction, &id).await?.ok_or_else(|| unknown_organization(&id))?;
+    let before = open(repo::find_to_change(&mut transaction, &id).await?, &id)?;
     let change = Change::read(before.policy.clone(), body, strict).map_err(|problems| Problem::fields(&problems))?;
+    if let Some(team) =
+        change.policy.litellm_team_id.as_ref().filter(|team| before.policy.litellm_team_id.as_ref() != Some(team))
+        && let Some(met) = repo::met_team(&mut transaction, &id).await?.filter(|met| met != team.as_str())
+    {
+        return Err(team_met(&met));
+    }
     let resumed_at = change.resume.then_some(now);
     if repo::update(&mut transaction, &id, &change.policy, resumed_at, now).await?.is_err() {
         return Err(team_taken(change.policy.litellm_team_id.as_ref().map(|team| team.as_str())));
@@ -137,7 +225,7 @@ fn worth_a_look(before: &Organization, after: &Organization, resume: bool) -> Op
 
 /// This replica knows the change at once; the others hear of it from the database. If it fails, so does this one.
 pub(crate) async fn refresh(app: &App, organization: &Organization) {
-    if let Err(error) = app.directory.refresh(&organization.id).await {
+    if let Err(error) = app.directory.refresh_one(&organization.id).await {
         tracing::debug!(%error, "the directory was not refreshed at once: {error}");
     }
 }

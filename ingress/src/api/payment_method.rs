@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use common::clients::stripe::{Card, FaultKind, StripeFault};
 use common::ids::OrganizationId;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use warp::http::StatusCode;
 use warp::http::header::RETRY_AFTER;
+use warp::http::{Method, StatusCode};
 
+use super::access::Access;
 use super::auth::Caller;
+use super::operation::Operation;
 use super::organizations::refresh;
-use super::{organization_id, unknown_organization};
+use super::schemas::ProblemBody;
+use super::{open, organization_id, unknown_organization};
 use crate::app::App;
 use crate::evaluate;
 use crate::fields::{self, FieldProblem, Fields};
@@ -49,20 +54,80 @@ pub(crate) fn payment_method_id(value: &Value) -> fields::Read<String> {
     Ok(text.to_owned())
 }
 
+/// A card to attach.
+#[derive(JsonSchema)]
+#[schemars(rename = "NewPaymentMethod", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct PaymentMethodBody {
+    /// Stripe's id of a payment method.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_]{1,120}$"), extend("examples" = ["pm_card_visa"]))]
+    payment_method_id: String,
+    /// Whether it is the one that is charged from now on; true unless it is named.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    set_as_default: Option<bool>,
+}
+
+/// A card that was attached.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PaymentMethod")]
+struct PaymentMethodView {
+    #[schemars(extend("const" = true))]
+    success: bool,
+    /// Whose it is.
+    c_organization_id: OrganizationId,
+    /// Its customer at Stripe.
+    stripe_customer_id: String,
+    /// The card, by Stripe's id.
+    payment_method_id: String,
+    /// Whether it is the one that is charged from now on.
+    is_default: bool,
+    /// Its brand, such as visa; null: Stripe does not say.
+    brand: Option<String>,
+    /// Its last four digits; null: Stripe does not say.
+    last4: Option<String>,
+}
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::known(
+            Method::POST,
+            "/api/organizations/{id}/payment-method",
+            "set_payment_method",
+            Access::ChangeOrganization,
+            |app, call| {
+                Box::pin(async move {
+                    let id = call.param(0).to_owned();
+                    set(&app, call.request, &id, &call.caller).await
+                })
+            },
+        )
+        .says(
+            "Payment",
+            "Attaches a card, and makes it the one that is charged; a pause that the old card caused ends.",
+        )
+        .body::<PaymentMethodBody>()
+        .answers::<PaymentMethodView>(200, "The card.")
+        .answers::<ProblemBody>(402, "The card was declined.")
+        .answers::<ProblemBody>(409, "The organization is closed.")
+        .answers::<ProblemBody>(502, "Stripe does not accept the service's own key."),
+    ]
+}
+
 /// `POST /api/organizations/:id/payment-method`
-pub(crate) async fn set(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+async fn set(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let body = request.object().await?;
     let wanted = Wanted::read(&body).map_err(|problems| Problem::fields(&problems))?;
     let (customer, card) = attach(app, &id, &wanted, caller).await?;
-    Ok(Answer::ok(json!({
-        "success": true,
-        "c_organization_id": id,
-        "stripe_customer_id": customer,
-        "payment_method_id": card.id,
-        "is_default": wanted.set_as_default,
-        "brand": card.brand,
-        "last4": card.last4,
+    Ok(Answer::ok(json!(PaymentMethodView {
+        success: true,
+        c_organization_id: id,
+        stripe_customer_id: customer,
+        payment_method_id: card.id,
+        is_default: wanted.set_as_default,
+        brand: card.brand,
+        last4: card.last4,
     })))
 }
 
@@ -86,6 +151,18 @@ pub(crate) async fn attach(
         let default = app.stripe.set_default_payment_method(&customer, &card.id, &key("default")).await;
         default.map_err(|fault| refused(id, &fault))?;
         store(app, id, &card, caller).await?;
+    } else {
+        let mut connection = app.pool.acquire().await?;
+        let entry = AuditEntry {
+            at: app.clock.now(),
+            actor: &caller.name,
+            action: "payment_method.attached",
+            organization: Some(id),
+            request_id: &caller.request_id,
+            before: None,
+            after: Some(json!({ "payment_method_id": card.id, "brand": card.brand, "last4": card.last4 })),
+        };
+        repo::audit(&mut connection, entry).await?;
     }
     Ok((customer, card))
 }
@@ -107,9 +184,9 @@ async fn create(app: &App, id: &OrganizationId) -> Result<String, Problem> {
 
 /// The organization's Stripe customer. While Stripe is asked, which may take its time, no connection to the database is
 /// held: webhooks need them. What is stored first stays.
-async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<String, Problem> {
+pub(super) async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<String, Problem> {
     let mut connection = app.pool.acquire().await?;
-    let before = repo::find(&mut connection, id).await?.ok_or_else(|| unknown_organization(id))?;
+    let before = open(repo::find(&mut connection, id).await?, id)?;
     if let Some(customer) = before.stripe_customer_id {
         return Ok(customer);
     }
@@ -117,7 +194,7 @@ async fn customer(app: &App, id: &OrganizationId, caller: &Caller) -> Result<Str
     let customer = create(app, id).await?;
     let mut transaction = app.pool.begin().await?;
     repo::lock_customer(&mut transaction, id).await?;
-    let before = repo::find(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
+    let before = open(repo::find(&mut transaction, id).await?, id)?;
     if let Some(customer) = before.stripe_customer_id {
         return Ok(customer);
     }
@@ -147,8 +224,8 @@ async fn store(app: &App, id: &OrganizationId, card: &Card, caller: &Caller) -> 
         fingerprint: card.fingerprint.clone(),
     };
     let mut transaction = app.pool.begin().await?;
-    let before = repo::find_to_change(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
-    repo::set_card(&mut transaction, id, &saved, now).await?;
+    let before = open(repo::find_to_change(&mut transaction, id).await?, id)?;
+    repo::set_card(&mut transaction, id, &saved, now, now).await?;
     let after = repo::find(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
     let entry = AuditEntry {
         at: now,
@@ -168,7 +245,7 @@ async fn store(app: &App, id: &OrganizationId, card: &Card, caller: &Caller) -> 
 }
 
 /// Stripe's no, as ours.
-fn refused(id: &OrganizationId, fault: &StripeFault) -> Problem {
+pub(super) fn refused(id: &OrganizationId, fault: &StripeFault) -> Problem {
     tracing::warn!(c_organization_id = %id, %fault, "the card of {id} was not saved: {fault}");
     match fault.kind() {
         FaultKind::Declined { code, decline_code, .. } => {

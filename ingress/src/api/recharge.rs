@@ -5,20 +5,67 @@ use std::time::Duration;
 use common::contract::RechargeRequestedV1;
 use common::ids::EventId;
 use common::money::{Currency, Money};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
+use warp::http::Method;
 
+use super::access::Access;
 use super::auth::Caller;
 use super::idempotency::{self, Asked};
+use super::operation::Operation;
 use super::organization_id;
+use super::schemas::{IdempotencyKey, NotEnded, PositiveAmount, ProblemBody};
 use crate::app::{App, Wait};
 use crate::fields::Fields;
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::charge_amount;
+use crate::outcome::view::RechargeAnswer;
 use crate::outcome::{Interest, recharge_answer};
 use crate::publish::Unpublished;
 
+/// What to buy.
+#[derive(JsonSchema)]
+#[schemars(rename = "NewRecharge", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct RechargeBody {
+    /// How much quota, from the currency's least charge (0.50 usd) to its largest (999999.99 usd).
+    #[schemars(extend("examples" = [25]))]
+    amount: PositiveAmount,
+}
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::known(
+            Method::POST,
+            "/api/organizations/{id}/recharge",
+            "start_recharge",
+            Access::ChangeOrganization,
+            |app, call| {
+                Box::pin(async move {
+                    let id = call.param(0).to_owned();
+                    start(&app, call.request, &id, &call.caller).await
+                })
+            },
+        )
+        .says("Recharges", "Charges the saved card now and raises the quota.")
+        .header::<IdempotencyKey>(
+            "Idempotency-Key",
+            "The same call with the same key is one recharge, however often it is sent.",
+        )
+        .header::<String>("Prefer", "`respond-async`: don't wait for the outcome.")
+        .body::<RechargeBody>()
+        .answers::<RechargeAnswer>(200, "How it ended.")
+        .answers::<NotEnded>(202, "It has not ended yet: ask the status URL.")
+        .answers::<ProblemBody>(
+            409,
+            "Another recharge has not ended yet, the organization is closed, or the key was used for another request.",
+        ),
+    ]
+}
+
 /// `POST /api/organizations/:id/recharge`
-pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
     let organization = organization_id(id)?;
     let body = request.object().await?;
     let known = super::known(app, &organization).await?;

@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use common::clock::Timestamp;
 use common::ids::EventId;
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
+use super::access::Access;
 use super::auth::Caller;
-use super::history::{page, read_cursor, write_cursor, wrong_cursor};
+use super::history::{page, read_event_cursor, write_cursor, wrong_cursor};
+use super::operation::Operation;
+use super::schemas::{EventCursor, IdempotencyKey, Moment, Page, PageSize, Position, ProblemBody};
 use super::{idempotency, page_size};
 use crate::app::App;
 use crate::fields::{self, Fields};
 use crate::http::{Answer, Problem, Query, Request};
 use crate::organizations::repo::{AuditEntry, audit};
 use crate::reconciliations::schedule::LOOK_BACK;
+use crate::reconciliations::view::{Begun, FullRun, RunView};
 use crate::reconciliations::{Finding, FinishedPart, Run, publish, repo};
 
 /// How often to see whether a run is finished.
@@ -22,8 +27,61 @@ const LOOK: Duration = Duration::from_millis(100);
 /// So many findings are told with the answer; the rest is read in pages.
 const FIRST_FINDINGS: i64 = 50;
 
+/// What to compare.
+#[derive(JsonSchema)]
+#[schemars(rename = "NewReconciliation", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ReconciliationBody {
+    /// From when on, between 1970 and now; the last two days unless it is named.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Moment>,
+}
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    const TAG: &str = "Reconciliation";
+    vec![
+        Operation::known(
+            Method::GET,
+            "/api/reconciliations",
+            "list_reconciliations",
+            Access::ReadFleet,
+            |app, call| Box::pin(async move { list(&app, &call.request).await }),
+        )
+        .says(TAG, "Comparisons of all books, newest first.")
+        .query::<EventCursor>("before", "The `next_cursor` of the page before.")
+        .query::<PageSize>("limit", "How many.")
+        .answers::<Page<RunView>>(200, "A page of runs."),
+        Operation::known(
+            Method::POST,
+            "/api/reconciliations",
+            "start_reconciliation",
+            Access::OperateFleet,
+            |app, call| Box::pin(async move { start(&app, call.request, &call.caller).await }),
+        )
+        .says(TAG, "Compares all books now.")
+        .header::<IdempotencyKey>("Idempotency-Key", "The same call with the same key is one run.")
+        .header::<String>("Prefer", "`respond-async`: don't wait for the outcome.")
+        .body_or_nothing::<ReconciliationBody>()
+        .answers::<FullRun>(200, "The finished run with its first findings.")
+        .answers::<Begun>(202, "It has not ended yet: ask the status URL.")
+        .answers::<ProblemBody>(409, "The key was used for another request."),
+        Operation::known(
+            Method::GET,
+            "/api/reconciliations/{id}",
+            "get_reconciliation",
+            Access::ReadFleet,
+            |app, call| Box::pin(async move { show(&app, &call.request, call.param(0)).await }),
+        )
+        .says(TAG, "A run with what it found.")
+        .query::<Position>("after", "The `next_cursor` of the page of findings before.")
+        .query::<PageSize>("limit", "How many findings.")
+        .answers::<FullRun>(200, "The run."),
+    ]
+}
+
 /// `POST /api/reconciliations {since?}`
-pub(crate) async fn start(app: &App, mut request: Request, caller: &Caller) -> Result<Answer, Problem> {
+async fn start(app: &App, mut request: Request, caller: &Caller) -> Result<Answer, Problem> {
     let body = request.object_or_nothing().await?;
     let since = read(&body, app.clock.now())?;
     let run_id = match idempotency::key(&request)? {
@@ -35,11 +93,10 @@ pub(crate) async fn start(app: &App, mut request: Request, caller: &Caller) -> R
     let published = publish(app, &run).await.is_ok();
     let longest = if published && !request.prefers_async() { app.config.api_wait } else { Duration::ZERO };
     match finished(app, &run_id, longest).await? {
-        Some(run) => Ok(Answer::ok(in_full(app, &run, 0, FIRST_FINDINGS).await?)),
+        Some(run) => Ok(Answer::ok(json!(in_full(app, &run, 0, FIRST_FINDINGS).await?))),
         None => {
-            let url = format!("{}/api/reconciliations/{run_id}", app.config.public_url);
-            let body = json!({ "accepted": true, "run_id": run_id, "status_url": url });
-            Ok(Answer::new(StatusCode::ACCEPTED, body))
+            let status_url = format!("{}/api/reconciliations/{run_id}", app.config.public_url);
+            Ok(Answer::new(StatusCode::ACCEPTED, json!(Begun { accepted: true, run_id, status_url })))
         }
     }
 }
@@ -100,44 +157,42 @@ async fn finished(app: &App, run_id: &str, longest: Duration) -> Result<Option<R
 }
 
 /// `GET /api/reconciliations?limit=&before=`
-pub(crate) async fn list(app: &App, request: &Request) -> Result<Answer, Problem> {
+async fn list(app: &App, request: &Request) -> Result<Answer, Problem> {
     let limit = page_size(&request.query)?;
-    let before = match request.query.get("before") {
-        None => None,
-        Some(cursor) => {
-            let (at, rest) = read_cursor(cursor)?;
-            Some((at, rest.to_owned()))
-        }
-    };
+    let before = request.query.get("before").map(read_event_cursor).transpose()?;
     let rows = repo::list(&app.pool, before, limit + 1).await?;
     let now = app.clock.now();
-    Ok(page(&rows, limit, |run| run.to_json(now), |last| Some(write_cursor(last.requested_at, &last.run_id))))
+    Ok(page(&rows, limit, |run| json!(run.view(now)), |last| Some(write_cursor(last.requested_at, &last.run_id))))
 }
 
 /// `GET /api/reconciliations/:run_id?limit=&after=`
-pub(crate) async fn show(app: &App, request: &Request, run_id: &str) -> Result<Answer, Problem> {
+async fn show(app: &App, request: &Request, run_id: &str) -> Result<Answer, Problem> {
     let limit = page_size(&request.query)?;
     let after = after(&request.query)?;
     // What can be no run's name is asked for nowhere.
     let run_id = EventId::parse(run_id).map_err(|_| unknown(run_id))?;
     let run = repo::find(&app.pool, run_id.as_str()).await?.ok_or_else(|| unknown(run_id.as_str()))?;
-    Ok(Answer::ok(in_full(app, &run, after, limit).await?))
+    Ok(Answer::ok(json!(in_full(app, &run, after, limit).await?)))
 }
 
 fn after(query: &Query) -> Result<i64, Problem> {
-    query.get("after").map_or(Ok(0), |after| after.parse().map_err(|_| wrong_cursor()))
+    query.get("after").map_or(Ok(0), |after| after.parse().ok().filter(|after| *after >= 0).ok_or_else(wrong_cursor))
 }
 
 /// A run with its parts and a page of its findings.
-async fn in_full(app: &App, run: &Run, after: i64, limit: i64) -> Result<Value, Problem> {
+async fn in_full(app: &App, run: &Run, after: i64, limit: i64) -> Result<FullRun, Problem> {
     let parts = repo::parts(&app.pool, &run.run_id).await?;
-    let rows = repo::findings(&app.pool, &run.run_id, after, limit + 1).await?;
-    let findings = page(&rows, limit, Finding::to_json, |last| Some(last.id.to_string())).body;
-    let mut json = run.to_json(app.clock.now());
-    json["parts"] = parts.iter().map(FinishedPart::to_json).collect();
-    json["items"] = findings["items"].clone();
-    json["next_cursor"] = findings["next_cursor"].clone();
-    Ok(json)
+    let mut rows = repo::findings(&app.pool, &run.run_id, after, limit + 1).await?;
+    let size = usize::try_from(limit).unwrap_or_default();
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let next_cursor = rows.last().filter(|_| more).map(|last| last.id.to_string());
+    Ok(FullRun {
+        run: run.view(app.clock.now()),
+        parts: parts.iter().map(FinishedPart::view).collect(),
+        items: rows.iter().map(Finding::view).collect(),
+        next_cursor,
+    })
 }
 
 fn unknown(run_id: &str) -> Problem {

@@ -5,15 +5,21 @@ use std::time::Duration;
 use common::contract::RefundRequestedV1;
 use common::ids::{EventId, OrganizationId, RechargeId};
 use common::money::{Currency, Money};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
+use warp::http::Method;
 
+use super::access::Access;
 use super::auth::Caller;
 use super::idempotency::{self, Asked};
+use super::operation::Operation;
+use super::schemas::{IdempotencyKey, NotEnded, PositiveAmount, ProblemBody, Words};
 use crate::app::{App, Wait};
 use crate::events::{Recharge, repo};
 use crate::fields::{self, FieldProblem, Fields};
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::positive_amount;
+use crate::outcome::view::RefundAnswer;
 use crate::outcome::{Interest, refund_answer};
 use crate::publish::Unpublished;
 
@@ -27,8 +33,48 @@ struct Wanted {
     reason: String,
 }
 
+/// What to give back.
+#[derive(JsonSchema)]
+#[schemars(rename = "NewRefund", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct RefundBody {
+    /// How much of the quota, with its share of what was charged; all that is left of it unless it is named.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<PositiveAmount>,
+    /// Why, for the records.
+    reason: Words<LONGEST_REASON>,
+}
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::known(
+            Method::POST,
+            "/api/recharges/{id}/refund",
+            "refund_recharge",
+            Access::OperateOwn,
+            |app, call| {
+                Box::pin(async move {
+                    let id = call.param(0).to_owned();
+                    start(&app, call.request, &id, &call.caller).await
+                })
+            },
+        )
+        .says("Recharges", "Gives a recharge back, or a part of it, and takes the quota back.")
+        .header::<IdempotencyKey>(
+            "Idempotency-Key",
+            "The same call with the same key is one refund, however often it is sent.",
+        )
+        .header::<String>("Prefer", "`respond-async`: don't wait for the outcome.")
+        .body::<RefundBody>()
+        .answers::<RefundAnswer>(200, "How it ended.")
+        .answers::<NotEnded>(202, "It has not ended yet: ask the status URL.")
+        .answers::<ProblemBody>(409, "There is nothing to give back, or the key was used for another request."),
+    ]
+}
+
 /// `POST /api/recharges/:id/refund`
-pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
+async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Result<Answer, Problem> {
     let unknown = || Problem::not_found("unknown_recharge", "There is no such recharge").and("recharge_id", id);
     let body = request.object().await?;
     let id: RechargeId = id.parse().map_err(|_| unknown())?;
@@ -69,7 +115,7 @@ pub(crate) async fn start(app: &App, mut request: Request, id: &str, caller: &Ca
         reached => reached?,
     };
     Ok(match &reached.outcome {
-        Some(outcome) => refund_answer(&reached.id, outcome),
+        Some(outcome) => Answer::ok(json!(refund_answer(&reached.id, outcome)?)),
         None => app.accepted(&reached.id, &request),
     })
 }

@@ -6,6 +6,7 @@ use common::money::Currency;
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection, PgPool};
 
+use super::audit::AuditLine;
 use crate::organizations::Organization;
 
 /// Records what an event id stands for, once. Returns what it stands for, and whether that is new.
@@ -107,5 +108,25 @@ pub(super) async fn state(
     )
     .bind(organization.as_str())
     .fetch_optional(connection)
+    .await
+}
+
+/// Lines of the audit log, newest first: about one organization, or all.
+pub(super) async fn audit_log(
+    pool: &PgPool,
+    organization: Option<&OrganizationId>,
+    before: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<AuditLine>> {
+    sqlx::query_as(
+        "SELECT id, at, actor, action, c_organization_id, request_id, before, after
+           FROM audit_log
+          WHERE ($1::text IS NULL OR c_organization_id = $1) AND ($2::bigint IS NULL OR id < $2)
+          ORDER BY id DESC LIMIT $3",
+    )
+    .bind(organization.map(OrganizationId::as_str))
+    .bind(before)
+    .bind(limit)
+    .fetch_all(pool)
     .await
 }

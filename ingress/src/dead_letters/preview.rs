@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use common::clock::Timestamp;
 use common::dead_letters::DeadLetter;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use super::view::GroupView;
 
 /// How much of a body that is not JSON is shown in a list.
 const TEXT: usize = 2 * 1024;
@@ -33,7 +35,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// The letters by service, reason and error, most frequent first: one cause is usually one group.
-pub(crate) fn grouped(letters: &[DeadLetter]) -> Value {
+pub(crate) fn grouped(letters: &[DeadLetter]) -> Vec<GroupView> {
     let mut groups: BTreeMap<(&str, &str, String), Group> = BTreeMap::new();
     for letter in letters {
         let key = (letter.service.as_str(), letter.reason.as_str(), normalized(&letter.error));
@@ -46,11 +48,14 @@ pub(crate) fn grouped(letters: &[DeadLetter]) -> Value {
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
-    let shown = groups.into_iter().map(|((service, reason, error), group)| {
-        json!({
-            "service": service, "reason": reason, "error": error, "count": group.count,
-            "oldest": group.oldest, "newest": group.newest, "sequences": group.sequences,
-        })
+    let shown = groups.into_iter().map(|((service, reason, error), group)| GroupView {
+        service: service.to_owned(),
+        reason: reason.to_owned(),
+        error,
+        count: group.count,
+        oldest: group.oldest,
+        newest: group.newest,
+        sequences: group.sequences,
     });
     shown.collect()
 }
@@ -97,6 +102,7 @@ fn normalized(error: &str) -> String {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -128,7 +134,7 @@ mod tests {
         assert_eq!(normalized("not a bill.recharge.charged.v1"), "not a bill.recharge.charged.v1");
         let letters =
             [letter(1, "ledger", "gone: abc-0001"), letter(2, "syncer", "x"), letter(3, "ledger", "gone: abc-0002")];
-        let groups = grouped(&letters);
+        let groups = json!(grouped(&letters));
         assert_eq!(groups.as_array().unwrap().len(), 2, "{groups}");
         assert_eq!(
             (&groups[0]["service"], &groups[0]["count"], &groups[0]["error"]),

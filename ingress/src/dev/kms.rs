@@ -25,7 +25,7 @@ pub(super) fn to_json(organization: &OrganizationId, found: &BackendQuota) -> Va
     json!({
         "c_organization_id": organization,
         "l_team_id": found.team_id,
-        "quota": decimal_to_number(found.quota),
+        "quota": found.quota.limit().map(decimal_to_number),
     })
 }
 
@@ -53,7 +53,7 @@ async fn read(mut request: Request, default: Option<Decimal>) -> Result<(Organiz
 pub(super) async fn create(app: &App, request: Request) -> Result<Answer, Problem> {
     let (organization, quota) = read(request, Some(Decimal::ZERO)).await?;
     let created = backend(app)?.create(&account(&organization), quota).await.map_err(|error| refused(&error))?;
-    Ok(Answer::new(StatusCode::CREATED, to_json(&organization, &created)))
+    Ok(Answer::new(StatusCode::CREATED, to_json(&organization, &created.quota)))
 }
 
 /// `GET /test/kms/get-org/:id`

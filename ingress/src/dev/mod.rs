@@ -2,27 +2,30 @@
 //! Fields that they do not know are ignored, so that old scripts go on working.
 
 mod kms;
-mod repo;
 mod webhook;
 
 use serde_json::{Value, json};
 use warp::http::{Method, StatusCode};
 
 use crate::api::auth::Caller;
-use crate::api::{organization_id, organizations, unknown_organization};
+use crate::api::{organization_id, organizations, unknown_organization, users};
 use crate::app::App;
 use crate::fields::{self, Fields};
 use crate::http::{Answer, Problem, Request};
 use crate::organizations::repo::find;
 use crate::organizations::{NewOrganization, Organization};
+use crate::users::repo;
 
-/// The segments of the path after `/test`.
-pub(crate) type Path<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+/// What the path of a development route begins with.
+pub(crate) const PREFIX: &str = "/test/";
 
 /// Answers a development route.
-pub(crate) async fn answer(app: &App, request: Request, path: Path<'_>, caller: &Caller) -> Result<Answer, Problem> {
+pub(crate) async fn answer(app: &App, request: Request, caller: &Caller) -> Result<Answer, Problem> {
     let is = |method: Method| request.method == method;
-    match path {
+    let path = request.path.clone();
+    let mut segments = path.strip_prefix(PREFIX).unwrap_or_default().trim_end_matches('/').split('/');
+    match (segments.next().unwrap_or_default(), segments.next(), segments.next()) {
+        _ if segments.next().is_some() => Err(Problem::no_route()),
         ("db-insert", None, None) if is(Method::POST) => insert_user(app, request).await,
         ("db-query", Some(id), None) if is(Method::GET) => query_user(app, id).await,
         ("organization-config", None, None) if is(Method::POST) => configure(app, request, caller).await,
@@ -53,18 +56,15 @@ async fn insert_user(app: &App, mut request: Request) -> Result<Answer, Problem>
         team: fields.optional("litellm_team_id", fields::team_id),
     };
     fields.finish().map_err(|problems| Problem::fields(&problems))?;
-    let id = repo::insert_user(&app.pool, &user).await.map_err(|error| match error {
-        // A `users` table from before Bill-Service may want more than we know.
-        sqlx::Error::Database(error) => Problem::conflict("user_not_insertable", error.message().to_owned()),
-        other => other.into(),
-    })?;
+    let mut connection = app.pool.acquire().await?;
+    let id = repo::insert(&mut connection, &user).await.map_err(users::refused)?;
     Ok(Answer::new(StatusCode::CREATED, json!({ "success": true, "id": id })))
 }
 
 /// `GET /test/db-query/:id`
 async fn query_user(app: &App, id: &str) -> Result<Answer, Problem> {
     let unknown = || Problem::not_found("unknown_user", "There is no such user");
-    repo::user(&app.pool, id).await?.map(Answer::ok).ok_or_else(unknown)
+    repo::whole(&app.pool, id).await?.map(Answer::ok).ok_or_else(unknown)
 }
 
 /// `POST /test/organization-config`: creates the organization, or changes it.
@@ -99,6 +99,6 @@ async fn with_users(app: &App, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let mut connection = app.pool.acquire().await?;
     let organization = find(&mut connection, &id).await?.ok_or_else(|| unknown_organization(&id))?;
-    let users = repo::users_of(&mut connection, &id).await?;
+    let users = repo::all_of(&mut connection, &id).await?;
     Ok(Answer::ok(json!({ "organization": organization.to_json(), "users": users })))
 }

@@ -53,7 +53,8 @@ pub(super) async fn set_up(app: &App, mut request: Request, caller: &Caller) -> 
     let new = NewOrganization::read(&body, false).map_err(|problems| Problem::fields(&problems))?;
     let (organization, created) = create_or_change(app, &new, &body, caller).await?;
     let quota = wish.initial_quota.unwrap_or(organization.policy.target_balance);
-    let at_kms = kms::backend(app)?.create(&kms::account(&id), quota).await.map_err(|error| kms::refused(&error))?;
+    let at_kms =
+        kms::backend(app)?.create(&kms::account(&id), quota).await.map_err(|error| kms::refused(&error))?.quota;
     let known = crate::api::known(app, &id).await?;
     let reached = sync::publish(app, &request, &known, caller).await?;
     let synced = match &reached.outcome {
@@ -72,7 +73,7 @@ pub(super) async fn set_up(app: &App, mut request: Request, caller: &Caller) -> 
         "payment_method_id": card.id,
         "organization": organization.to_json(),
         "kms": kms::to_json(&id, &at_kms),
-        "initial_quota": decimal_to_number(at_kms.quota),
+        "initial_quota": at_kms.quota.limit().map(decimal_to_number),
         "sync": synced.body,
         "webhook_url": format!("{}/webhooks/litellm/limit-exceeded", app.config.public_url),
     })))

@@ -10,16 +10,12 @@ use std::time::Duration;
 use common::health::Health;
 use common::ids::{OrganizationId, TeamId};
 use common::money::Currency;
-use common::shutdown::Shutdown;
 use sqlx::PgPool;
-use sqlx::postgres::PgListener;
 
-/// The channel of the trigger in `migrations/0001`.
-const CHANNEL: &str = "organization_changed";
+use crate::follow::Followed;
+
 /// How long the database may take to answer for one unknown team, while a sender waits.
 const LOOK: Duration = Duration::from_millis(1_500);
-/// How long to rest after the database could not be read.
-const REST: Duration = Duration::from_secs(1);
 
 /// What is known of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +124,7 @@ impl Directory {
     }
 
     /// Reads one organization again: after this replica changed it, or another said so.
-    pub(crate) async fn refresh(&self, organization: &OrganizationId) -> sqlx::Result<()> {
+    pub(crate) async fn refresh_one(&self, organization: &OrganizationId) -> sqlx::Result<()> {
         let known = repo::by_organization(&self.pool, organization).await?;
         let mut maps = self.write();
         maps.remove(organization);
@@ -137,6 +133,10 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+impl Followed for Directory {
+    const CHANNEL: &'static str = "organization_changed";
 
     async fn reload(&self) -> sqlx::Result<()> {
         let mut maps = Maps::default();
@@ -147,44 +147,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Keeps the directory fresh until the shutdown, whether or not the database is there.
-    pub(crate) async fn keep(self, ttl: Duration, shutdown: Shutdown) {
-        while !shutdown.is_given() {
-            tokio::select! {
-                () = shutdown.wait() => return,
-                result = self.follow(ttl) => {
-                    if let Err(error) = result {
-                        tracing::debug!(%error, "the directory can't follow the database: {error}; trying again");
-                    }
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(REST) => {}
-                () = shutdown.wait() => return,
-            }
-        }
-    }
-
-    /// Listens first and reads then, so that no change falls between the two; one change after the other, so that what
-    /// is read later wins.
-    async fn follow(&self, ttl: Duration) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
-        listener.listen(CHANNEL).await?;
-        loop {
-            self.reload().await?;
-            let again = tokio::time::sleep(ttl);
-            tokio::pin!(again);
-            loop {
-                let notified = tokio::select! {
-                    () = &mut again => break,
-                    notified = listener.try_recv() => notified?,
-                };
-                match notified.map(|notification| OrganizationId::parse(notification.payload())) {
-                    Some(Ok(organization)) => self.refresh(&organization).await?,
-                    // The connection was lost and is back: whatever was said meanwhile, nobody heard.
-                    Some(Err(_)) | None => break,
-                }
-            }
-        }
+    async fn refresh(&self, organization: &str) -> sqlx::Result<bool> {
+        let Ok(organization) = OrganizationId::parse(organization) else { return Ok(false) };
+        self.refresh_one(&organization).await.map(|()| true)
     }
 }

@@ -1,7 +1,11 @@
 //! What became of events and recharges, as the database knows it.
 
+mod chain;
 mod recharge;
+mod refund;
 pub(crate) mod repo;
+mod steps;
+pub(crate) mod view;
 
 use common::clock::Timestamp;
 use common::ids::{EventId, RechargeId, TeamId};
@@ -14,7 +18,40 @@ use uuid::Uuid;
 
 use crate::outcome::{Outcome, quota_number, webhook_answer};
 
-pub(crate) use recharge::{Dispute, Recharge, Refund};
+pub(crate) use recharge::Recharge;
+pub(crate) use refund::{Dispute, Refund};
+use steps::Step;
+use view::{EventView, FullChain, RecordedStatus, SyncStatus};
+
+/// A recharge with everything that was written down about it.
+pub(crate) struct Chain {
+    pub(crate) recharge: Recharge,
+    /// What caused it.
+    pub(crate) event: Option<EventRow>,
+    pub(crate) bookings: Vec<chain::BookedEntry>,
+    pub(crate) pushes: Vec<chain::Push>,
+    pub(crate) given_up: Vec<chain::GivenUp>,
+    pub(crate) refunds: Vec<Refund>,
+    pub(crate) disputes: Vec<Dispute>,
+}
+
+impl Chain {
+    /// The chain as the API shows it.
+    pub(crate) fn view(&self, links: &PayLinks) -> FullChain {
+        let currency = self.recharge.currency();
+        let mut steps: Vec<Step> = self.event.iter().flat_map(EventRow::steps).collect();
+        steps.extend(chain::bookings(&self.bookings));
+        steps.extend(self.pushes.iter().map(|push| push.step(currency)));
+        steps.extend(self.given_up.iter().map(|given_up| given_up.step(currency)));
+        steps.extend(self.refunds.iter().flat_map(Refund::steps));
+        steps.extend(self.disputes.iter().flat_map(Dispute::steps));
+        FullChain {
+            chain: self.recharge.chain(links, steps),
+            refunds: self.refunds.iter().map(Refund::view).collect(),
+            disputes: self.disputes.iter().map(Dispute::view).collect(),
+        }
+    }
+}
 
 /// A row of `webhook_events`, with the recharge that the event led to.
 #[derive(Debug, Clone)]
@@ -44,23 +81,43 @@ pub(crate) struct EventRow {
 
 impl EventRow {
     /// The event as the log shows it.
-    pub(crate) fn to_json(&self) -> Value {
-        json!({
-            "event_id": self.event_id,
-            "source": self.source,
-            "event_type": self.event_type,
-            "c_organization_id": self.c_organization_id,
-            "litellm_team_id": self.litellm_team_id,
-            "correlation_id": self.correlation_id,
-            "occurred_at": self.occurred_at,
-            "received_at": self.received_at,
-            "decision": self.decision,
-            "reason": self.reason,
-            "message": self.detail,
-            "recharge_id": self.recharge_id,
-            "decided_at": self.decided_at,
-            "payload": self.payload,
-        })
+    pub(crate) fn view(&self) -> EventView {
+        EventView {
+            event_id: self.event_id.clone(),
+            source: self.source.clone(),
+            event_type: self.event_type.clone(),
+            c_organization_id: self.c_organization_id.clone(),
+            litellm_team_id: self.litellm_team_id.clone(),
+            correlation_id: self.correlation_id.clone(),
+            occurred_at: self.occurred_at,
+            received_at: self.received_at,
+            decision: self.decision.clone(),
+            reason: self.reason.clone(),
+            message: self.detail.clone(),
+            recharge_id: self.recharge_id,
+            decided_at: self.decided_at,
+            payload: self.payload.clone(),
+        }
+    }
+
+    /// Its steps in the chain that it began.
+    pub(crate) fn steps(&self) -> [Step; 2] {
+        [
+            Step::Received {
+                at: self.received_at,
+                event_id: self.event_id.clone(),
+                source: self.source.clone(),
+                event_type: self.event_type.clone(),
+                occurred_at: self.occurred_at,
+                payload: self.payload.clone(),
+            },
+            Step::Decided {
+                at: self.decided_at,
+                decision: self.decision.clone(),
+                reason: self.reason.clone(),
+                message: self.detail.clone(),
+            },
+        ]
     }
 }
 
@@ -87,35 +144,33 @@ impl Recorded {
     }
 
     /// The status URL's answer: where the event got to, and in the end what its sender would have been told.
-    pub(crate) fn to_status(&self, id: &EventId, links: &PayLinks) -> Value {
-        let mut status = self.so_far(links);
-        let end = self.outcome(links).map(|outcome| webhook_answer(id, &outcome)).unwrap_or_default();
-        if let (Some(status), Some(end)) = (status.as_object_mut(), end.as_object()) {
-            for (name, value) in end {
-                let place = status.entry(name.as_str()).or_insert(Value::Null);
-                if place.is_null() {
-                    *place = value.clone();
-                }
-            }
+    pub(crate) fn status(&self, id: &EventId, links: &PayLinks) -> RecordedStatus {
+        let event = &self.event;
+        let end = self.outcome(links).map(|outcome| json!(webhook_answer(id, &outcome)));
+        let mut end = end.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        // What was recorded comes first; the answer's words stand where nothing was.
+        let mut text = |name: &str, known: &Option<String>| {
+            let said = end.remove(name).and_then(|said| said.as_str().map(str::to_owned));
+            known.clone().or(said)
+        };
+        let (reason, message) = (text("reason", &event.reason), text("message", &event.detail));
+        let said = text("recharge_id", &None).and_then(|id| id.parse().ok());
+        end.remove("event_id");
+        RecordedStatus {
+            event_id: event.event_id.clone(),
+            state: self.state().to_owned(),
+            c_organization_id: event.c_organization_id.clone(),
+            source: event.source.clone(),
+            event_type: event.event_type.clone(),
+            received_at: event.received_at,
+            decided_at: event.decided_at,
+            decision: event.decision.clone(),
+            reason,
+            message,
+            recharge_id: event.recharge_id.or(said),
+            recharge: self.recharge.as_ref().map(|recharge| recharge.chain(links, Vec::new())),
+            end,
         }
-        status
-    }
-
-    fn so_far(&self, links: &PayLinks) -> Value {
-        json!({
-            "event_id": self.event.event_id,
-            "state": self.state(),
-            "c_organization_id": self.event.c_organization_id,
-            "source": self.event.source,
-            "event_type": self.event.event_type,
-            "received_at": self.event.received_at,
-            "decided_at": self.event.decided_at,
-            "decision": self.event.decision,
-            "reason": self.event.reason,
-            "message": self.event.detail,
-            "recharge_id": self.event.recharge_id,
-            "recharge": self.recharge.as_ref().map(|recharge| recharge.to_chain(links)),
-        })
     }
 }
 
@@ -144,17 +199,17 @@ impl Synced {
     }
 
     /// The status URL's answer.
-    pub(crate) fn to_status(&self, id: &EventId) -> Value {
-        json!({
-            "event_id": id,
-            "state": "synced",
-            "c_organization_id": self.c_organization_id,
-            "backend": self.backend,
-            "ledger_version": self.ledger_version,
-            "quota": quota_number(self.quota, self.currency.parse().unwrap_or(Currency::USD)),
-            "changed": self.changed,
-            "litellm_team_id": self.litellm_team_id,
-            "synced_at": self.synced_at,
-        })
+    pub(crate) fn status(&self, id: &EventId) -> SyncStatus {
+        SyncStatus {
+            event_id: id.clone(),
+            state: "synced",
+            c_organization_id: self.c_organization_id.clone(),
+            backend: self.backend.clone(),
+            ledger_version: self.ledger_version,
+            quota: quota_number(self.quota, self.currency.parse().unwrap_or(Currency::USD)),
+            changed: self.changed,
+            litellm_team_id: self.litellm_team_id.clone(),
+            synced_at: self.synced_at,
+        }
     }
 }

@@ -1,14 +1,15 @@
-//! One recharge, as its row tells it: with what went back, and what is disputed.
+//! One recharge, as its row tells it.
 
 use common::clock::Timestamp;
-use common::ids::{EventId, RechargeId};
+use common::ids::RechargeId;
 use common::money::{Currency, Money};
 use common::pay_link::PayLinks;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::steps::{Step, in_order};
+use super::view::{ChainView, Confirmation, Failure, RechargeView};
 use crate::outcome::{Outcome, quota_number};
 
 /// A row of `recharge_records`. Rows from before Bill-Service know little; theirs stay null.
@@ -46,6 +47,8 @@ pub(crate) struct Recharge {
     undo_reason: Option<String>,
     refunded_amount: Decimal,
     refunded_total: Decimal,
+    processor_fee: Option<Decimal>,
+    updated_at: Option<Timestamp>,
 }
 
 impl Recharge {
@@ -61,6 +64,21 @@ impl Recharge {
 
     pub(crate) fn status(&self) -> &str {
         self.status.as_deref().unwrap_or_default()
+    }
+
+    /// The event that the chain began with.
+    pub(crate) fn correlation(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
+    }
+
+    /// The event that caused it.
+    pub(crate) fn trigger(&self) -> Option<&str> {
+        self.trigger_event_id.as_deref()
+    }
+
+    /// The ledger's version in which it was credited.
+    pub(crate) fn ledger_version(&self) -> Option<i64> {
+        self.ledger_version
     }
 
     /// Whose it is.
@@ -80,17 +98,15 @@ impl Recharge {
         self.money(left.filter(|left| !left.is_sign_negative()))
     }
 
-    fn failure(&self) -> Option<Value> {
+    fn failure(&self) -> Option<Failure> {
         let failed = self.failure_code.is_some() || self.failure_message.is_some();
-        failed.then(|| {
-            json!({
-                "code": self.failure_code,
-                "decline_code": self.decline_code,
-                "advice_code": self.advice_code,
-                "class": self.decline_class,
-                "message": self.failure_message,
-                "paused": self.paused,
-            })
+        failed.then(|| Failure {
+            code: self.failure_code.clone(),
+            decline_code: self.decline_code.clone(),
+            advice_code: self.advice_code.clone(),
+            class: self.decline_class.clone(),
+            message: self.failure_message.clone(),
+            paused: self.paused,
         })
     }
 
@@ -101,56 +117,97 @@ impl Recharge {
     }
 
     /// The recharge as the history shows it.
-    pub(crate) fn to_json(&self, links: &PayLinks) -> Value {
+    pub(crate) fn view(&self, links: &PayLinks) -> RechargeView {
         let currency = self.currency();
-        let mut json = json!({
-            "recharge_id": self.recharge_id,
-            "c_organization_id": self.c_organization_id,
-            "amount": self.money(self.amount).to_number(),
-            "fee": self.money(self.fee).to_number(),
-            "total_charge": self.total_charge.map(|total| self.money(Some(total)).to_number()),
-            "currency": currency,
-            "status": self.status,
-            "triggered_by": self.triggered_by,
-            "triggered_by_webhook": self.triggered_by_webhook,
-            "webhook_event_id": self.webhook_event_id,
-            "payment_intent_id": self.payment_intent_id,
-            "created_at": self.created_at,
-            "settled_at": self.settled_at,
-            "new_quota": self.new_quota.map(|quota| quota_number(quota, currency)),
-            "failure": self.failure(),
-            "refunded_amount": self.money(Some(self.refunded_amount)).to_number(),
-            "refunded_total": self.money(Some(self.refunded_total)).to_number(),
-            "undo_cause": self.undo_cause,
-            "undo_reason": self.undo_reason,
-        });
-        if let Some(url) = self.confirmation_url(links) {
-            json["confirmation_url"] = json!(url);
-            json["expires_at"] = json!(self.confirm_by);
+        let number = |amount| self.money(amount).to_number();
+        let confirmation = self.confirmation_url(links);
+        RechargeView {
+            recharge_id: self.recharge_id,
+            c_organization_id: self.c_organization_id.clone(),
+            amount: number(self.amount),
+            fee: number(self.fee),
+            total_charge: self.total_charge.map(|total| number(Some(total))),
+            currency,
+            status: self.status.clone(),
+            triggered_by: self.triggered_by.clone(),
+            triggered_by_webhook: self.triggered_by_webhook,
+            webhook_event_id: self.webhook_event_id.clone(),
+            payment_intent_id: self.payment_intent_id.clone(),
+            created_at: self.created_at,
+            settled_at: self.settled_at,
+            new_quota: self.new_quota.map(|quota| quota_number(quota, currency)),
+            failure: self.failure(),
+            refunded_amount: number(Some(self.refunded_amount)),
+            refunded_total: number(Some(self.refunded_total)),
+            undo_cause: self.undo_cause.clone(),
+            undo_reason: self.undo_reason.clone(),
+            confirmation: confirmation.map(|url| Confirmation { confirmation_url: url, expires_at: self.confirm_by }),
         }
-        json
     }
 
-    /// The recharge with every step of its chain.
-    pub(crate) fn to_chain(&self, links: &PayLinks) -> Value {
-        let mut json = self.to_json(links);
-        json["trigger_event_id"] = json!(self.trigger_event_id);
-        json["correlation_id"] = json!(self.correlation_id);
-        json["charge_id"] = json!(self.charge_id);
-        json["ledger_version"] = json!(self.ledger_version);
-        let ended = match self.status() {
-            "settled" => None,
-            _ => self.ended_at,
-        };
+    /// The recharge with the steps of its own record and these.
+    pub(crate) fn chain(&self, links: &PayLinks, more: Vec<Step>) -> ChainView {
+        ChainView {
+            recharge: self.view(links),
+            trigger_event_id: self.trigger_event_id.clone(),
+            correlation_id: self.correlation_id.clone(),
+            charge_id: self.charge_id.clone(),
+            ledger_version: self.ledger_version,
+            steps: in_order(self.steps().into_iter().chain(more).collect()),
+        }
+    }
+
+    /// The steps that its own record tells.
+    fn steps(&self) -> Vec<Step> {
+        let currency = self.currency();
+        let number = |amount| self.money(amount).to_number();
+        let total_charge = || self.total_charge.map(|total| number(Some(total)));
+        let waits = self.updated_at.filter(|_| self.status() == "action_required");
         let steps = [
-            ("claimed", self.created_at),
-            ("charged", self.charged_at),
-            ("credited", self.credited_at),
-            ("settled", self.settled_at),
-            (self.status(), ended),
+            self.created_at.map(|at| Step::Claimed {
+                at,
+                triggered_by: self.triggered_by.clone(),
+                amount: number(self.amount),
+                fee: number(self.fee),
+                total_charge: total_charge(),
+                currency,
+            }),
+            waits.map(|at| Step::ActionRequired { at, expires_at: self.confirm_by, failure: self.failure() }),
+            self.charged_at.map(|at| Step::Charged {
+                at,
+                payment_intent_id: self.payment_intent_id.clone(),
+                charge_id: self.charge_id.clone(),
+                total_charge: total_charge(),
+                processor_fee: self.processor_fee.map(|fee| quota_number(fee, currency)),
+                currency,
+            }),
+            self.credited_at.map(|at| Step::Credited { at, ledger_version: self.ledger_version }),
+            self.settled_at.map(|at| {
+                let new_quota = self.new_quota.map(|quota| quota_number(quota, currency));
+                Step::Settled { at, new_quota }
+            }),
+            self.ended_at.and_then(|at| self.end(at)),
         ];
-        json["steps"] = steps.into_iter().filter_map(|(step, at)| Some(json!({ "step": step, "at": at? }))).collect();
-        json
+        steps.into_iter().flatten().collect()
+    }
+
+    /// The step that its end was.
+    fn end(&self, at: Timestamp) -> Option<Step> {
+        let failure = self.failure();
+        Some(match self.status() {
+            "settled" => return None,
+            "declined" => Step::Declined { at, failure },
+            "failed" => Step::Failed { at, failure },
+            "refunded" => Step::Refunded {
+                at,
+                cause: self.undo_cause.clone(),
+                reason: self.undo_reason.clone(),
+                amount: self.money(Some(self.refunded_amount)).to_number(),
+                total: self.money(Some(self.refunded_total)).to_number(),
+                currency: self.currency(),
+            },
+            status => Step::Ended { step: status.to_owned(), at },
+        })
     }
 
     /// How the chain ended, if it has. Money that goes back is an end when it is back.
@@ -199,129 +256,4 @@ impl Recharge {
             _ => return None,
         })
     }
-}
-
-/// A row of `refunds`.
-#[derive(Debug, Clone, FromRow)]
-pub(crate) struct Refund {
-    refund_key: String,
-    recharge_id: Uuid,
-    c_organization_id: String,
-    cause: String,
-    reason: String,
-    requested_by: Option<String>,
-    currency: String,
-    amount: Decimal,
-    total: Decimal,
-    status: String,
-    stripe_refund_id: Option<String>,
-    tries: i32,
-    last_error: Option<String>,
-    was_refunded: bool,
-    created_at: Timestamp,
-    ended_at: Option<Timestamp>,
-}
-
-impl Refund {
-    fn money(&self, amount: Decimal) -> Money {
-        money(amount, &self.currency)
-    }
-
-    /// The refund as its recharge shows it.
-    pub(crate) fn to_json(&self) -> Value {
-        json!({
-            "refund_key": self.refund_key,
-            "refund_id": self.stripe_refund_id,
-            "status": self.status,
-            "cause": self.cause,
-            "reason": self.reason,
-            "requested_by": self.requested_by,
-            "amount": self.money(self.amount).to_number(),
-            "total": self.money(self.total).to_number(),
-            "currency": self.currency,
-            "tries": self.tries,
-            "last_error": self.last_error,
-            "created_at": self.created_at,
-            "ended_at": self.ended_at,
-        })
-    }
-
-    /// How it ended, if it has.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        let recharge_id = RechargeId(self.recharge_id);
-        match self.status.as_str() {
-            "succeeded" => Some(Outcome::Refunded {
-                recharge_id,
-                amount: self.money(self.amount),
-                total: self.money(self.total),
-                refund_id: self.stripe_refund_id.clone(),
-                reason: self.reason.clone(),
-            }),
-            // Said at once, whether or not the bank is done: the quota is taken back.
-            "pending" if self.was_refunded => Some(Outcome::Refunded {
-                recharge_id,
-                amount: self.money(self.amount),
-                total: self.money(self.total),
-                refund_id: self.stripe_refund_id.clone(),
-                reason: self.reason.clone(),
-            }),
-            "failed" => Some(Outcome::RefundFailed {
-                recharge_id,
-                total: self.money(self.total),
-                reason: self.last_error.clone().unwrap_or_else(|| "refused".to_owned()),
-                attempts: u32::try_from(self.tries).unwrap_or_default(),
-            }),
-            _ => None,
-        }
-    }
-
-    /// The status URL's answer for the request that asked for it.
-    pub(crate) fn to_status(&self, id: &EventId) -> Value {
-        let state = match (self.status.as_str(), self.was_refunded) {
-            ("succeeded", _) | ("pending", true) => "refunded",
-            ("failed", _) => "refund_failed",
-            _ => "refunding",
-        };
-        json!({
-            "event_id": id,
-            "state": state,
-            "c_organization_id": self.c_organization_id,
-            "recharge_id": self.recharge_id,
-            "refund": self.to_json(),
-        })
-    }
-}
-
-/// A row of `disputes`.
-#[derive(Debug, Clone, FromRow)]
-pub(crate) struct Dispute {
-    dispute_id: String,
-    currency: String,
-    amount: Decimal,
-    total: Decimal,
-    stage: String,
-    reason: String,
-    opened_at: Timestamp,
-    closed_at: Option<Timestamp>,
-}
-
-impl Dispute {
-    /// The dispute as its recharge shows it.
-    pub(crate) fn to_json(&self) -> Value {
-        json!({
-            "dispute_id": self.dispute_id,
-            "stage": self.stage,
-            "reason": self.reason,
-            "amount": money(self.amount, &self.currency).to_number(),
-            "total": money(self.total, &self.currency).to_number(),
-            "currency": self.currency,
-            "opened_at": self.opened_at,
-            "closed_at": self.closed_at,
-        })
-    }
-}
-
-fn money(amount: Decimal, currency: &str) -> Money {
-    let currency = currency.parse().unwrap_or(Currency::USD);
-    Money::covering(amount, currency).unwrap_or(Money::zero(currency))
 }

@@ -1,25 +1,20 @@
-//! Reads `webhook_events`, `recharge_records`, `refunds` and `disputes`, which the recharger writes, and `quota_syncs`, which the syncer does.
+//! Reads what the other services wrote about events and recharges: the recharger `webhook_events`, `recharge_records`,
+//! `refunds` and `disputes`, the ledger its transactions, the syncer `quota_syncs` and `quota_failures`.
 
 use common::clock::Timestamp;
 use common::ids::{EventId, OrganizationId, RechargeId};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Dispute, EventRow, Recharge, Recorded, Refund, Synced};
+use super::chain::{BookedEntry, GivenUp, Push};
+use super::{Chain, Dispute, EventRow, Recharge, Recorded, Refund, Synced};
 
 /// How often the bank may send a refund back before its newest attempt is not found by its request any more.
 const MOST_ATTEMPTS: u32 = 20;
 
 /// What was decided about an event, and the recharge that it led to.
 pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Recorded>> {
-    let event: Option<EventRow> = sqlx::query_as(
-        "SELECT event_id, source, event_type, c_organization_id, litellm_team_id, correlation_id, payload, occurred_at,
-                received_at, decision, reason, detail, recharge_id, decided_at
-           FROM webhook_events WHERE event_id = $1",
-    )
-    .bind(id.as_str())
-    .fetch_optional(pool)
-    .await?;
+    let event = event(pool, id.as_str()).await?;
     let Some(event) = event else { return Ok(None) };
     // By trigger: the event's own `recharge_id` may name the recharge that was in its way.
     let recharge: Option<Recharge> = sqlx::query_as(
@@ -27,13 +22,87 @@ pub(crate) async fn find(pool: &PgPool, id: &EventId) -> sqlx::Result<Option<Rec
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
                 created_at, charged_at, credited_at, settled_at, ended_at, confirm_by, undo_cause, undo_reason,
-                refunded_amount, refunded_total
+                refunded_amount, refunded_total, processor_fee, updated_at
            FROM recharge_records WHERE trigger_event_id = $1",
     )
     .bind(id.as_str())
     .fetch_optional(pool)
     .await?;
     Ok(Some(Recorded { event, recharge }))
+}
+
+/// What was decided about an event.
+async fn event(pool: &PgPool, id: &str) -> sqlx::Result<Option<EventRow>> {
+    sqlx::query_as(
+        "SELECT event_id, source, event_type, c_organization_id, litellm_team_id, correlation_id, payload, occurred_at,
+                received_at, decision, reason, detail, recharge_id, decided_at
+           FROM webhook_events WHERE event_id = $1",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await
+}
+
+/// Everything that was written down about a recharge.
+pub(crate) async fn chain(pool: &PgPool, recharge: Recharge) -> sqlx::Result<Chain> {
+    let id = RechargeId(recharge.recharge_id);
+    let event = match recharge.trigger() {
+        Some(trigger) => event(pool, trigger).await?,
+        None => None,
+    };
+    Ok(Chain {
+        event,
+        bookings: bookings(pool, id).await?,
+        pushes: pushes(pool, &recharge).await?,
+        given_up: given_up(pool, &recharge).await?,
+        refunds: refunds(pool, id).await?,
+        disputes: disputes(pool, id).await?,
+        recharge,
+    })
+}
+
+/// What the ledger booked about a recharge, entry by entry.
+async fn bookings(pool: &PgPool, recharge: RechargeId) -> sqlx::Result<Vec<BookedEntry>> {
+    sqlx::query_as(
+        "SELECT t.id, t.kind, t.description, t.currency, t.posted_at, t.version, t.quota_after_minor,
+                a.kind AS account, e.amount_minor
+           FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id JOIN ledger_accounts a ON a.id = e.account_id
+          WHERE t.recharge_id = $1 ORDER BY t.version, e.id",
+    )
+    .bind(recharge.0)
+    .fetch_all(pool)
+    .await
+}
+
+/// The pushes of a recharge's chain, and the first one by which its credit was in force, whoever's that was.
+async fn pushes(pool: &PgPool, recharge: &Recharge) -> sqlx::Result<Vec<Push>> {
+    sqlx::query_as(
+        "SELECT backend, ledger_version, previous_quota, quota, changed, litellm_team_id, synced_at
+           FROM quota_syncs
+          WHERE c_organization_id = $1
+            AND (correlation_id = $2
+                 OR id = (SELECT min(id) FROM quota_syncs WHERE c_organization_id = $1 AND ledger_version >= $3))
+          ORDER BY id",
+    )
+    .bind(recharge.organization())
+    .bind(recharge.correlation())
+    .bind(recharge.ledger_version())
+    .fetch_all(pool)
+    .await
+}
+
+/// The pushes of a recharge's chain that were given up.
+async fn given_up(pool: &PgPool, recharge: &Recharge) -> sqlx::Result<Vec<GivenUp>> {
+    sqlx::query_as(
+        "SELECT backend, ledger_version, quota, reason, failed_at
+           FROM quota_failures
+          WHERE c_organization_id = $1 AND (correlation_id = $2 OR recharge_id = $3) ORDER BY failed_at, cause",
+    )
+    .bind(recharge.organization())
+    .bind(recharge.correlation())
+    .bind(recharge.recharge_id)
+    .fetch_all(pool)
+    .await
 }
 
 /// One recharge.
@@ -43,7 +112,7 @@ pub(crate) async fn recharge(pool: &PgPool, id: RechargeId) -> sqlx::Result<Opti
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
                 created_at, charged_at, credited_at, settled_at, ended_at, confirm_by, undo_cause, undo_reason,
-                refunded_amount, refunded_total
+                refunded_amount, refunded_total, processor_fee, updated_at
            FROM recharge_records WHERE recharge_id = $1",
     )
     .bind(id.0)
@@ -103,7 +172,7 @@ pub(crate) async fn recharges(
                 triggered_by_webhook, webhook_event_id, trigger_event_id, correlation_id, payment_intent_id, charge_id,
                 failure_code, decline_code, advice_code, decline_class, failure_message, paused, ledger_version, new_quota,
                 created_at, charged_at, credited_at, settled_at, ended_at, confirm_by, undo_cause, undo_reason,
-                refunded_amount, refunded_total
+                refunded_amount, refunded_total, processor_fee, updated_at
            FROM recharge_records
           WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, recharge_id) < ($2, $3))
           ORDER BY created_at DESC, recharge_id DESC LIMIT $4",

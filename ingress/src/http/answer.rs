@@ -132,9 +132,23 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", error).with(WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// A token that nobody has, or has any more.
+    pub(crate) fn invalid_token() -> Self {
+        let error = "The API token is not valid: it is unknown, revoked or expired";
+        let challenge = "Bearer error=\"invalid_token\"";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_token", error).with(WWW_AUTHENTICATE, challenge)
+    }
+
     pub(crate) fn too_many(seconds: u64) -> Self {
-        let error = "Too many requests from this address";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", error)
+        Self::come_again("rate_limited", "Too many requests from this address", seconds)
+    }
+
+    pub(crate) fn too_many_failures(seconds: u64) -> Self {
+        Self::come_again("too_many_failures", "Too many calls with a wrong token from this address", seconds)
+    }
+
+    fn come_again(code: &'static str, error: &str, seconds: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, error)
             .and("retry_after_seconds", seconds)
             .with(RETRY_AFTER, &seconds.to_string())
     }

@@ -10,9 +10,9 @@ use crate::fields::{self, FieldProblem, Fields, Read};
 /// The largest amount of a policy: what the columns hold, numeric(10,2).
 const LARGEST_MINOR: i64 = 9_999_999_999;
 /// A day has no more minutes.
-const MOST_DAILY_RECHARGES: i32 = 1_440;
+pub(crate) const MOST_DAILY_RECHARGES: i32 = 1_440;
 /// Thirty days.
-const LONGEST_COOLDOWN: i32 = 30 * 24 * 3600;
+pub(super) const LONGEST_COOLDOWN: i32 = 30 * 24 * 3600;
 
 /// When and by how much to recharge.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub(crate) struct Policy {
     pub(crate) max_daily_amount: Option<Decimal>,
     pub(crate) max_monthly_amount: Option<Decimal>,
     pub(crate) cooldown_seconds: i32,
+    /// What is credited when the team at LiteLLM turns out to be unlimited.
+    pub(crate) opening_quota: Option<Decimal>,
 }
 
 /// The defaults are those of the columns.
@@ -45,6 +47,7 @@ impl Default for Policy {
             max_daily_amount: None,
             max_monthly_amount: None,
             cooldown_seconds: 3600,
+            opening_quota: None,
         }
     }
 }
@@ -84,6 +87,10 @@ impl NewOrganization {
 }
 
 impl Change {
+    /// What of a policy is trusted to operators only: another team would bring another team's quota, and an opening quota
+    /// is money.
+    pub(crate) const TRUSTED: [&str; 2] = ["litellm_team_id", "opening_quota"];
+
     /// Reads the body of a change to `policy`: what is not named stays.
     pub(crate) fn read(mut policy: Policy, body: &Map<String, Value>, strict: bool) -> Result<Self, Vec<FieldProblem>> {
         let mut fields = Fields::of(body);
@@ -106,7 +113,7 @@ impl Policy {
     /// Takes every field that is there.
     fn read(&mut self, fields: &mut Fields<'_>) {
         let currency = self.currency;
-        let limit = |value: &Value| amount(value, currency);
+        let limit = |value: &Value| limit_amount(value, currency);
         set(&mut self.litellm_team_id, fields.clearable("litellm_team_id", fields::team_id));
         set(&mut self.minimum_balance, fields.optional("minimum_balance", limit));
         set(&mut self.target_balance, fields.optional("target_balance", limit));
@@ -116,6 +123,7 @@ impl Policy {
         set(&mut self.minimum_recharge_amount, fields.optional("minimum_recharge_amount", charge));
         let recharges = fields.optional("max_daily_recharges", fields::integer(0..=MOST_DAILY_RECHARGES));
         set(&mut self.max_daily_recharges, recharges);
+        set(&mut self.opening_quota, fields.clearable("opening_quota", limit));
         set(&mut self.max_daily_amount, fields.clearable("max_daily_amount", limit));
         set(&mut self.max_monthly_amount, fields.clearable("max_monthly_amount", limit));
         set(&mut self.cooldown_seconds, fields.optional("cooldown_seconds", fields::integer(0..=LONGEST_COOLDOWN)));
@@ -143,7 +151,7 @@ fn basis(value: &Value) -> Read<String> {
 }
 
 /// An amount of the currency that the columns hold.
-fn amount(value: &Value, currency: Currency) -> Read<Decimal> {
+pub(crate) fn limit_amount(value: &Value, currency: Currency) -> Read<Decimal> {
     let money =
         Money::from_decimal(fields::decimal(value)?, currency).map_err(|error| format!("is not valid: {error}"))?;
     let hundredths = money.minor.checked_rem(currency.step()) == Some(0);
@@ -156,14 +164,14 @@ fn amount(value: &Value, currency: Currency) -> Read<Decimal> {
 
 /// An amount of more than nothing: what a refund gives back.
 pub(crate) fn positive_amount(value: &Value, currency: Currency) -> Read<Money> {
-    let amount = amount(value, currency)?;
+    let amount = limit_amount(value, currency)?;
     let money = Money::from_decimal(amount, currency).map_err(|error| format!("is not valid: {error}"))?;
     if money.minor > 0 { Ok(money) } else { Err("must be more than 0".to_owned()) }
 }
 
 /// An amount that can be charged.
 pub(crate) fn charge_amount(value: &Value, currency: Currency) -> Read<Money> {
-    let amount = amount(value, currency)?;
+    let amount = limit_amount(value, currency)?;
     let money = Money::from_decimal(amount, currency).map_err(|error| format!("is not valid: {error}"))?;
     let (least, most) = (currency.minimum_charge().max(1), currency.maximum_charge());
     if (least..=most).contains(&money.minor) {

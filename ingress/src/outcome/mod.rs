@@ -5,6 +5,7 @@
 
 mod answers;
 mod decode;
+pub(crate) mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

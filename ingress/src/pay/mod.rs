@@ -17,6 +17,7 @@ use warp::http::header::{
 };
 use warp::http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::http::{Answer, Query, Request};
 use crate::organizations::repo::{AuditEntry, audit};
@@ -58,8 +59,45 @@ impl From<sqlx::Error> for Stop {
     }
 }
 
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    const TAG: &str = "Customers' pages";
+    const HTML: &str = "text/html";
+    let documented = |operation: Operation| {
+        operation
+            .answers_text(200, "The page.", HTML)
+            .answers_text(404, "The link is not valid.", HTML)
+            .answers_text(410, "The link is used up, or its time is over.", HTML)
+            .answers_text(429, "Too many looks at pages from this address.", HTML)
+            .answers_text(503, "Not available at the moment.", HTML)
+    };
+    let show = Operation::open(Method::GET, "/pay/{token}", "show_payment", |app, visit| {
+        Box::pin(async move {
+            let token = visit.param(0).to_owned();
+            Ok(answer(&app, visit.request, &token).await)
+        })
+    });
+    let confirm = Operation::open(Method::POST, "/pay/{token}", "confirm_payment", |app, visit| {
+        Box::pin(async move {
+            let token = visit.param(0).to_owned();
+            Ok(answer(&app, visit.request, &token).await)
+        })
+    });
+    let done = Operation::open(Method::GET, "/pay/{token}/done", "show_payment_done", |app, visit| {
+        Box::pin(async move { Ok(done(&app, &visit.request, visit.param(0)).await) })
+    });
+    vec![
+        documented(show.says(TAG, "What a customer's bank wants confirmed, with the button to do so.")),
+        documented(confirm.says(TAG, "Confirms the payment, and sends the customer to his bank."))
+            .answers_text(303, "On to the bank, or to the end.", HTML)
+            .answers_text(400, "The form was not understood.", HTML)
+            .answers_text(409, "The card can't be used for it any more.", HTML),
+        documented(done.says(TAG, "How a confirmed payment stands.")),
+    ]
+}
+
 /// `GET` and `POST /pay/<token>`
-pub(crate) async fn answer(app: &App, mut request: Request, token: &str) -> Answer {
+async fn answer(app: &App, mut request: Request, token: &str) -> Answer {
     let answer = match open(app, &request, token).await {
         Ok(id) if request.method == Method::POST => confirm(app, &mut request, id, token).await,
         Ok(id) => show(app, id, token).await,
@@ -69,7 +107,7 @@ pub(crate) async fn answer(app: &App, mut request: Request, token: &str) -> Answ
 }
 
 /// `GET /pay/<token>/done`
-pub(crate) async fn done(app: &App, request: &Request, token: &str) -> Answer {
+async fn done(app: &App, request: &Request, token: &str) -> Answer {
     let answer = match open(app, request, token).await {
         Ok(id) => stand(app, id, token).await,
         Err(stop) => Err(stop),
@@ -86,7 +124,7 @@ fn finished(app: &App, answer: Result<Answer, Stop>) -> Answer {
             _ => answer,
         }
     });
-    let plain = [&app.config.stripe_url, &app.config.public_url].into_iter().any(|url| url.starts_with("http:"));
+    let plain = [&app.config.stripe.url, &app.config.public_url].into_iter().any(|url| url.starts_with("http:"));
     answer
         .with(CONTENT_SECURITY_POLICY, &page::policy(plain))
         .with(REFERRER_POLICY, "no-referrer")

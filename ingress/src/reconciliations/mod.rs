@@ -3,17 +3,18 @@
 
 pub(crate) mod repo;
 pub(crate) mod schedule;
+pub(crate) mod view;
 
 use chrono::TimeDelta;
 use common::clock::Timestamp;
 use common::contract::{Event, Payload, ReconcileRequestedV1};
 use common::ids::EventId;
 use common::reconciliation::Part;
-use serde_json::{Value, json};
 use sqlx::FromRow;
 
 use crate::app::App;
 use crate::http::Problem;
+use view::{FindingView, PartView, RunView};
 
 /// A run whose parts are not all there by then is given up: nobody is asked for them again.
 pub(crate) const OLDEST: TimeDelta = TimeDelta::hours(24);
@@ -42,20 +43,20 @@ impl Run {
         !self.is_finished() && now - self.requested_at > OLDEST
     }
 
-    pub(crate) fn to_json(&self, now: Timestamp) -> Value {
-        json!({
-            "run_id": self.run_id,
-            "since": self.since,
-            "requested_by": self.requested_by,
-            "requested_at": self.requested_at,
-            "finished": self.is_finished(),
-            "given_up": self.is_given_up(now),
-            "parts_finished": self.parts_finished,
-            "checked": self.checked,
-            "findings": self.findings,
-            "repaired": self.repaired,
-            "reported": self.findings - self.repaired,
-        })
+    pub(crate) fn view(&self, now: Timestamp) -> RunView {
+        RunView {
+            run_id: self.run_id.clone(),
+            since: self.since,
+            requested_by: self.requested_by.clone(),
+            requested_at: self.requested_at,
+            finished: self.is_finished(),
+            given_up: self.is_given_up(now),
+            parts_finished: self.parts_finished,
+            checked: self.checked,
+            findings: self.findings,
+            repaired: self.repaired,
+            reported: self.findings - self.repaired,
+        }
     }
 }
 
@@ -69,8 +70,13 @@ pub(crate) struct FinishedPart {
 }
 
 impl FinishedPart {
-    pub(crate) fn to_json(&self) -> Value {
-        json!({ "part": self.part, "checked": self.checked, "findings": self.findings, "finished_at": self.finished_at })
+    pub(crate) fn view(&self) -> PartView {
+        PartView {
+            part: self.part.clone(),
+            checked: self.checked,
+            findings: self.findings,
+            finished_at: self.finished_at,
+        }
     }
 }
 
@@ -91,20 +97,20 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn to_json(&self) -> Value {
-        json!({
-            "id": self.id,
-            "part": self.part,
-            "kind": self.kind,
-            "c_organization_id": self.c_organization_id,
-            "recharge_id": self.recharge_id,
-            "reference": self.reference,
-            "expected": self.expected,
-            "found": self.found,
-            "action": self.action,
-            "detail": self.detail,
-            "found_at": self.found_at,
-        })
+    pub(crate) fn view(&self) -> FindingView {
+        FindingView {
+            id: self.id,
+            part: self.part.clone(),
+            kind: self.kind.clone(),
+            c_organization_id: self.c_organization_id.clone(),
+            recharge_id: self.recharge_id,
+            reference: self.reference.clone(),
+            expected: self.expected.clone(),
+            found: self.found.clone(),
+            action: self.action.clone(),
+            detail: self.detail.clone(),
+            found_at: self.found_at,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use common::config::Secret;
+use common::config::{Secret, items};
 use common::contract::Payload;
 use common::ids::{EventId, OrganizationId};
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::alert::{self, Alert};
+use super::body::AlertReceived;
 use super::counted;
 use crate::app::{App, Wait};
-use crate::config::items;
 use crate::directory::Found;
 use crate::evaluate;
 use crate::http::{Answer, Problem, Request};
@@ -112,12 +112,8 @@ async fn publish<T: Payload>(
     Ok(())
 }
 
-fn received(id: &EventId, action: &str, reason: Option<&str>) -> Answer {
-    let mut body = json!({ "received": true, "event_id": id, "action": action });
-    if let Some(reason) = reason {
-        body["reason"] = json!(reason);
-    }
-    Answer::ok(body)
+fn received(id: &EventId, action: &'static str, reason: Option<&str>) -> Answer {
+    Answer::ok(json!(AlertReceived::of(id.clone(), action, reason.map(str::to_owned))))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::signature::Verified;
 use crate::app::{App, Wait};
 use crate::directory::{Found, Known};
 use crate::http::{Answer, Problem, Request};
+use crate::outcome::view::{NoRecharge, WebhookAnswer};
 use crate::outcome::{Interest, Outcome, webhook_answer};
 
 /// The label of this source in the metrics.
@@ -86,16 +87,16 @@ async fn accept(
     let wait = Wait { interest: Interest::Recharge, longest };
     let reached = app.start_chain(request, id, Some(known.organization.clone()), event, wait).await?;
     if !known.auto_recharge_enabled {
-        let body = json!({ "message": "Auto recharge disabled", "action": "none", "event_id": reached.id });
+        let body = json!(WebhookAnswer::NoRecharge(NoRecharge::of(reached.id)));
         return Ok((Answer::ok(body), "auto_recharge_disabled".to_owned()));
     }
     Ok(match &reached.outcome {
         Some(Outcome::Skipped { reason, .. }) if reason == "auto_recharge_disabled" => {
             // Switched off so recently that the directory had not heard of it.
-            let body = json!({ "message": "Auto recharge disabled", "action": "none", "event_id": reached.id });
+            let body = json!(WebhookAnswer::NoRecharge(NoRecharge::of(reached.id)));
             (Answer::ok(body), "auto_recharge_disabled".to_owned())
         }
-        Some(outcome) => (Answer::ok(webhook_answer(&reached.id, outcome)), word(outcome).to_owned()),
+        Some(outcome) => (Answer::ok(json!(webhook_answer(&reached.id, outcome))), word(outcome).to_owned()),
         None => (app.accepted(&reached.id, request), "accepted".to_owned()),
     })
 }

@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::clock::Timestamp;
 use common::contract::StripeEventV1;
 use common::ids::OrganizationId;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
+use super::body::StripeEventReceived;
+use super::card_setup::Completed;
 use super::stripe_event::{self, CARD_UPDATED, Handled, Understood};
 use super::stripe_signature::HEADER;
-use super::{card_update, counted, repo};
+use super::{card_setup, card_update, counted, repo};
 use crate::app::{App, Wait};
 use crate::http::{Answer, Problem, Request};
 
@@ -44,29 +47,40 @@ async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'stat
     }
     let value: Value = serde_json::from_slice(&body).map_err(|error| Problem::not_json(&error))?;
     match stripe_event::understand(&value).map_err(|problems| Problem::fields(&problems))? {
-        Understood::Event(handled) => accept(app, request, *handled).await,
+        Understood::Event(handled) => {
+            let said_at = value["created"].as_i64().and_then(Timestamp::from_timestamp_secs);
+            accept(app, request, *handled, said_at.unwrap_or_else(|| app.clock.now())).await
+        }
         Understood::Other { stripe_event_id, stripe_type } => {
             tracing::info!(stripe_event_id, stripe_type, "Stripe sent {stripe_type}, which nobody handles");
-            let body = json!({ "received": true, "action": "ignored", "stripe_event_id": stripe_event_id });
-            Ok((Answer::ok(body), "ignored"))
+            Ok((Answer::ok(json!(StripeEventReceived::ignored(stripe_event_id))), "ignored"))
         }
     }
 }
 
-async fn accept(app: &Arc<App>, request: &Request, handled: Handled) -> Result<(Answer, &'static str), Problem> {
+async fn accept(
+    app: &Arc<App>,
+    request: &Request,
+    handled: Handled,
+    said_at: Timestamp,
+) -> Result<(Answer, &'static str), Problem> {
     let Handled { id, organization, event } = handled;
     let organization = match organization {
         Some(named) => Some(named),
         None => look_up(app, &event).await,
     };
     let updated = (event.stripe_type == CARD_UPDATED).then(|| event.object_id.clone());
+    let collected = (event.stripe_type == card_setup::COMPLETED).then(|| event.object_id.clone());
     let reached = app.start_chain(request, id, organization, event, Wait::NEVER).await?;
     if let Some(card) = updated {
         // Best effort, and Stripe does not wait for it.
         tokio::spawn(card_update::refresh(app.clone(), reached.id.clone(), card));
     }
-    let body = json!({ "received": true, "action": "accepted", "event_id": reached.id });
-    Ok((Answer::ok(body), "accepted"))
+    if let Some(setup_intent_id) = &collected {
+        // Not best effort: nobody else would ever store this card, so Stripe hears no "yes" before it is.
+        card_setup::store(app, &Completed { cause: &reached.id, setup_intent_id, at: said_at }).await?;
+    }
+    Ok((Answer::ok(json!(StripeEventReceived::accepted(reached.id))), "accepted"))
 }
 
 /// Whose the object is, if the database knows it at once. If not, whoever handles the event finds out.

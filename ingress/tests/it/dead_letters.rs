@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 /// Parks a message as a service does.
-async fn park(world: &World, service: &str, subject: &str, body: &[u8]) -> u64 {
+pub(crate) async fn park(world: &World, service: &str, subject: &str, body: &[u8]) -> u64 {
     let mut headers = async_nats::HeaderMap::new();
     for (name, value) in [
         (DeadLetterHeaders::REASON, "malformed"),

@@ -2,16 +2,22 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod access;
 mod alerts;
 mod any_input;
 mod api;
+mod cards;
+mod closing;
 mod dead_letters;
 mod dev;
 mod evaluate;
+mod figures;
 mod outages;
 mod pay;
 mod reconciliations;
 mod refunds;
+mod roles;
+mod simulate;
 mod stripe;
 mod waiting;
 mod webhook;

@@ -178,7 +178,7 @@ async fn opening_the_link_changes_nothing() {
     assert_eq!(till.intent_status().await, "requires_payment_method");
     // Neither the metrics nor anybody's log has the token.
     let metrics = till.world.http.get(till.world.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("/pay/:token") && !metrics.contains(&till.path["/pay/".len()..]), "{metrics}");
+    assert!(metrics.contains("/pay/{token}") && !metrics.contains(&till.path["/pay/".len()..]), "{metrics}");
 }
 
 #[tokio::test]

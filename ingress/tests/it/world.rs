@@ -122,7 +122,7 @@ pub(crate) struct World {
     pub(crate) http: reqwest::Client,
     pub(crate) shutdown: Shutdown,
     running: Option<JoinHandle<anyhow::Result<()>>>,
-    env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
     database: String,
 }
 

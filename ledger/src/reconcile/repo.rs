@@ -8,7 +8,6 @@ use sqlx::{FromRow, PgConnection, PgPool, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use super::compare::{StoredPosting, StoredRecord, StoredRefund};
-use crate::repo::begin;
 
 /// What is compared: what was created or changed since then and has not changed for a moment, and all that has not ended.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +27,9 @@ pub(super) struct Unknown {
     pub(super) recharge_id: Option<Uuid>,
 }
 
-/// Begins to read, under the role `role` if given: all that is read until the end stood so at one moment.
-pub(super) async fn snapshot(pool: &PgPool, role: Option<&str>) -> sqlx::Result<Transaction<'static, Postgres>> {
-    begin(pool, role, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+/// Begins to read: all that is read until the end stood so at one moment.
+pub(super) async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
 /// The next `limit` records of ours after `after`.

@@ -82,6 +82,19 @@ async fn an_adjustment_goes_either_way() {
         assert_eq!((credited.data.posting, credited.data.amount), (PostingKind::Adjustment, usd(300)));
         let reversed: Event<LedgerReversedV1> = handled(&handler, &adjust("down", "acme", usd(-100))).await;
         assert_eq!((reversed.data.amount, reversed.data.quota), (usd(100), usd(200)));
+        // Two that were worked out from the same books: the second would take away once more.
+        let beside = |id: &str| {
+            let mut event = adjust(id, "acme", usd(-50));
+            event.data.basis_version = Some(2);
+            event
+        };
+        let first: Event<LedgerReversedV1> = handled(&handler, &beside("one")).await;
+        assert_eq!((first.data.quota, first.data.ledger_version), (usd(150), 3));
+        let refused = handler.handle(&delivery(&beside("two"))).await;
+        assert!(matches!(refused, Err(Failure::Refused(_))), "{refused:?}");
+        let again: Event<LedgerReversedV1> = handled(&handler, &beside("one")).await;
+        assert_eq!(again, first);
+        assert_eq!(quota(&db.app, "acme").await, Some((150, 3)));
     })
     .await;
 }
@@ -124,7 +137,7 @@ async fn what_can_not_be_booked_is_malformed_and_says_why() {
 async fn a_database_that_is_away_is_tried_again() {
     with_database(|db| async move {
         let (handler, _) = handler(&db);
-        db.root.close().await;
+        db.app.close().await;
         let outcome = handler.handle(&delivery(&adjust("evt_1", "acme", usd(1)))).await;
         assert!(matches!(outcome, Err(Failure::Retry { .. })), "{outcome:?}");
     })

@@ -6,7 +6,7 @@ use ledger::repo::post;
 use ledger::verify::verify;
 use sqlx::PgPool;
 
-use crate::support::{ROLE, adjustment, charged, execute, quota, refunded, refused, usd, with_empty_database};
+use crate::support::{adjustment, charged, execute, quota, refunded, refused, usd, with_empty_database};
 
 async fn ledger_objects(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
@@ -21,12 +21,12 @@ async fn ledger_objects(pool: &PgPool) -> i64 {
 async fn up_down_up() {
     with_empty_database(|db| async move {
         migrate_up(&db.root).await.unwrap();
-        post(&db.app, None, &adjustment("evt_1", "acme", 100)).await.unwrap();
+        post(&db.app, &adjustment("evt_1", "acme", 100)).await.unwrap();
         db.app.close().await;
         MIGRATOR.undo(&db.root, 2).await.unwrap();
         assert_eq!(ledger_objects(&db.root).await, 0);
         migrate_up(&db.root).await.unwrap();
-        post(&db.root, Some("bill_ledger"), &adjustment("evt_1", "acme", 100)).await.unwrap();
+        post(&db.root, &adjustment("evt_1", "acme", 100)).await.unwrap();
         assert_eq!(quota(&db.root, "acme").await, Some((100, 1)));
         migrate_down(&db.root).await.unwrap();
         assert_eq!(ledger_objects(&db.root).await, 0);
@@ -45,21 +45,21 @@ async fn books_with_reversals_keep_them_when_the_migration_is_taken_back() {
         migrate_up(&db.root).await.unwrap();
         let refund = refunded(&charged("evt_1", "acme", usd(10_000), usd(0)), "re_1", false);
         let void = Posting::void(&refund).unwrap();
-        post(&db.root, Some(ROLE), &void).await.unwrap();
+        post(&db.app, &void).await.unwrap();
         MIGRATOR.undo(&db.root, BEFORE_REVERSALS).await.unwrap();
 
         // The row stays, a new one is refused, and what the code before writes is not.
         let report = verify(&db.root).await.unwrap();
         assert_eq!((report.transactions, report.drifts), (1, vec![]));
         let other = Posting::void(&refunded(&charged("evt_2", "acme", usd(10_000), usd(0)), "re_2", false)).unwrap();
-        let error = post(&db.root, Some(ROLE), &other).await.unwrap_err();
+        let error = post(&db.app, &other).await.unwrap_err();
         assert!(error.to_string().contains("ledger_transactions_kind_check"), "{error}");
-        post(&db.root, Some(ROLE), &adjustment("evt_3", "acme", 100)).await.unwrap();
+        post(&db.app, &adjustment("evt_3", "acme", 100)).await.unwrap();
         let said = refused(&db.app, "SELECT status FROM recharge_records").await;
         assert!(said.contains("permission denied"), "{said}");
 
         migrate_up(&db.root).await.unwrap();
-        post(&db.root, Some(ROLE), &other).await.unwrap();
+        post(&db.app, &other).await.unwrap();
         let report = verify(&db.root).await.unwrap();
         assert_eq!((report.transactions, report.drifts), (3, vec![]));
         let checked: bool = sqlx::query_scalar(

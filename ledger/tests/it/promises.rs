@@ -8,7 +8,7 @@ use crate::support::{ROLE, TestDb, adjustment, execute, quota, refused, with_dat
 
 /// Opens the books of `acme` (accounts 1 and 2), one transaction.
 async fn opened(db: &TestDb) {
-    post(&db.app, None, &adjustment("evt_1", "acme", 500)).await.unwrap();
+    post(&db.app, &adjustment("evt_1", "acme", 500)).await.unwrap();
     let me: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&db.app).await.unwrap();
     assert_eq!(me, ROLE);
 }
@@ -184,7 +184,7 @@ async fn a_cached_balance_follows_entries_only() {
 async fn one_currency_and_one_organization() {
     with_database(|db| async move {
         opened(&db).await;
-        post(&db.app, None, &adjustment("evt_2", "other", 1)).await.unwrap();
+        post(&db.app, &adjustment("evt_2", "other", 1)).await.unwrap();
         for (sql, why) in [
             (
                 "INSERT INTO ledger_accounts (c_organization_id, kind, currency) VALUES ('acme', 'balance', 'eur')",

@@ -213,7 +213,7 @@ pub(crate) fn delivery<T: Payload + Clone>(event: &Event<T>) -> Delivery {
 /// A handler that posts as the application's role, with its metrics.
 pub(crate) fn handler(db: &TestDb) -> (LedgerHandler, Registry) {
     let registry = Registry::new();
-    (LedgerHandler::new(db.root.clone(), Some(ROLE.to_owned()), SystemClock::shared(), &registry), registry)
+    (LedgerHandler::new(db.app.clone(), SystemClock::shared(), &registry), registry)
 }
 
 /// What every account of an organization holds, but for those that hold nothing.
@@ -230,7 +230,12 @@ pub(crate) fn adjust(id: &str, organization: &str, amount: Money) -> Event<Adjus
     event(
         id,
         organization,
-        AdjustRequestedV1 { amount, reason: "it's \"goodwill\"".to_owned(), requested_by: "ann".to_owned() },
+        AdjustRequestedV1 {
+            amount,
+            basis_version: None,
+            reason: "it's \"goodwill\"".to_owned(),
+            requested_by: "ann".to_owned(),
+        },
     )
 }
 

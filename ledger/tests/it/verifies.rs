@@ -16,9 +16,9 @@ use crate::support::{TestDb, adjustment, execute, with_database};
 /// Five transactions of `acme`, of which the third is damaged, and one of `other`.
 async fn damaged(db: &TestDb, sql: &str) -> (Uuid, Report) {
     for number in 1..=5 {
-        post(&db.app, None, &adjustment(&format!("evt_{number}"), "acme", 100)).await.unwrap();
+        post(&db.app, &adjustment(&format!("evt_{number}"), "acme", 100)).await.unwrap();
     }
-    post(&db.app, None, &adjustment("evt_6", "other", 100)).await.unwrap();
+    post(&db.app, &adjustment("evt_6", "other", 100)).await.unwrap();
     assert_eq!(verify(&db.app).await.unwrap().drifts, []);
     damage(db, sql).await;
     (adjustment("evt_3", "acme", 100).transaction_id(), verify(&db.app).await.unwrap())

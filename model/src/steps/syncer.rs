@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use common::clients::quota::Allowance;
 use rust_decimal::Decimal;
 use syncer::plan::{Action, Contact, decide};
 use syncer::standing::{Book, Standing, standing};
@@ -57,11 +58,12 @@ fn note(world: &mut World, version: u8) {
 /// Reads, and decides what to do.
 fn push_to(world: &mut World, input: Option<Delivery>, cause: Cause, version: u8) {
     let pushed = world.pushed.unwrap_or(0);
-    let action = decide(Decimal::new(world.quota(version), 2), Contact::Established, Some(Decimal::new(world.kms, 2)));
+    let there = Allowance::Limited(Decimal::new(world.kms, 2));
+    let action = decide(Decimal::new(world.quota(version), 2), Contact::Established, Some(there), None);
     let stage = match action {
         Action::Set { .. } => Stage::Write,
         Action::AlreadyThere => Stage::Record,
-        Action::AwaitOpening | Action::Adopt { .. } | Action::Create { .. } | Action::Meet => {
+        Action::AwaitOpening | Action::NameOpening | Action::Adopt { .. } | Action::Create { .. } | Action::Meet => {
             world.broken_promise = Some("an organization that is known is not met again");
             return;
         }
@@ -177,7 +179,8 @@ fn is_wrong(world: &World) -> bool {
         version: world.target.into(),
         pushed_version: world.pushed.map(i64::from),
         raised_at: None,
+        elsewhere: false,
     };
-    let there = Some(Decimal::new(world.kms, 2));
+    let there = Some(Allowance::Limited(Decimal::new(world.kms, 2)));
     matches!(standing(&book, there, now(), Duration::ZERO), Standing::Wrong(_))
 }

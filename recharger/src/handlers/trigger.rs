@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use super::Recharger;
 use crate::charge::charge;
 use crate::deadlines::{Times, next_look};
-use crate::decide::{Decision, Plan, Trigger, brake, decide};
+use crate::decide::{Decision, Plan, Trigger, brake, decide, rests_until};
 use crate::policy::Policy;
 use crate::record::{self, Record};
 use crate::repo::{self, LoggedDecision, TriggerLog};
@@ -250,11 +250,7 @@ async fn log_skip(
             };
             (skip.reason(), skip.to_string(), in_the_way)
         }
-        Decision::Hold { until } => (
-            SkipReason::Cooldown,
-            format!("automatic recharge rests until {until}, because the last one did not work"),
-            None,
-        ),
+        Decision::Hold { until } => (SkipReason::Cooldown, rests_until(*until), None),
         // Without an organization there is no policy, and without a policy no charge is decided.
         Decision::Charge(_) => (SkipReason::UnknownOrganization, "no organization".to_owned(), None),
     };

@@ -1,17 +1,19 @@
 //! What comes after an undo, or in its way: refunds that are sent back, refunds of somebody else's, disputes that are lost.
 
 use common::contract::{
-    DisputeStage, Event, QuotaFailedV1, RechargeDisputedV1, RechargeRefundFailedV1, RechargeRefundedV1,
-    RechargeRequestedV1, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason, StripeEventV1,
+    DisputeStage, Event, LimitExceededV1, QuotaFailedV1, QuotaLowV1, RechargeDisputedV1, RechargeRefundFailedV1,
+    RechargeRefundedV1, RechargeRequestedV1, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason,
+    StripeEventV1,
 };
-use common::ids::EventId;
+use common::ids::{EventId, OrganizationId};
+use common::money::{Currency, Money};
 use common::worker::Handler;
 use recharger::{OnSyncFailure, Rules};
 use rust_decimal::Decimal;
 use serde_json::json;
 
 use crate::undo::{MINUTES, Scene, decode, refund_at_stripe, subjects};
-use crate::world::{delivery, rules};
+use crate::world::{at, delivery, exceeded, rules};
 
 /// The newest refund at Stripe.
 async fn newest_refund(scene: &Scene) -> anyhow::Result<String> {
@@ -182,5 +184,41 @@ async fn a_new_card_does_not_lift_what_an_open_dispute_has_paused() -> anyhow::R
     scene.world.save_another_card("pm_card_mastercard").await?;
     let said = scene.recharger.handle(&scene.world.limit_exceeded("evt_9", "900", 1)).await?;
     assert_eq!(decode::<RechargeSkippedV1>(&said).reason, SkipReason::Paused);
+    scene.world.remove().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_organization_is_charged_no_more_and_what_it_paid_can_be_given_back() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let charged = scene.settled().await?;
+    scene.world.policy("closed_at = now()").await?;
+    let low = QuotaLowV1 {
+        usage: Decimal::from(700),
+        quota: Decimal::from(700),
+        available: Decimal::ZERO,
+        minimum_balance: Decimal::ONE_HUNDRED,
+    };
+    let manual = RechargeRequestedV1 { amount: Money::new(5_000, Currency::USD), requested_by: "operator".to_owned() };
+    for said in [scene.hear(exceeded("700")).await?, scene.hear(low).await?, scene.hear(manual).await?] {
+        assert_eq!(decode::<RechargeSkippedV1>(&said).reason, SkipReason::UnknownOrganization);
+    }
+    // A team that nobody else has is still its own; but whoever the sender names, and who is there, comes first.
+    let beta = OrganizationId::parse("beta")?;
+    scene.world.add(&beta, "pm_card_visa").await?;
+    for (named, subject) in [(None, "recharges.skipped.acme"), (Some(&beta), "recharges.charged.beta")] {
+        let data = LimitExceededV1 { organization_id: named.cloned(), ..exceeded("700") };
+        let id = EventId::parse(format!("evt_team_{}", named.is_some()))?;
+        let event = Event::first(id, None, at(), data).outgoing()?;
+        let said = scene.recharger.handle(&delivery(&event, 1)).await?;
+        assert_eq!(subjects(&said), [subject]);
+    }
+    let refund = RefundRequestedV1 {
+        recharge_id: charged.recharge_id,
+        amount: None,
+        reason: "it has left".to_owned(),
+        requested_by: "operator".to_owned(),
+    };
+    let refunded: RechargeRefundedV1 = decode(&scene.hear(refund).await?);
+    assert_eq!((refunded.amount, refunded.charge_fully_refunded), (charged.amount, true));
     scene.world.remove().await
 }

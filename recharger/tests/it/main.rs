@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod afterwards;
+mod asking;
 mod interleavings;
 mod undo;
 mod world;

@@ -1,7 +1,5 @@
 //! Bodies as a running proxy writes them.
 
-use std::collections::BTreeMap;
-
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -10,7 +8,8 @@ use super::Team;
 use crate::http::Reply;
 use crate::number;
 
-pub(super) fn shown(id: &str, team: &Team) -> Value {
+/// What `/team/new` answers.
+pub(super) fn new_team(id: &str, team: &Team) -> Value {
     json!({
         "team_alias": team.alias,
         "team_id": id,
@@ -22,11 +21,11 @@ pub(super) fn shown(id: &str, team: &Team) -> Value {
         "metadata": team.metadata,
         "tpm_limit": null,
         "rpm_limit": null,
-        "max_budget": team.max_budget.map(number::write),
-        "budget_duration": null,
+        "max_budget": team.max_budget.map(number::float),
+        "budget_duration": team.budget_duration,
         "models": [],
         "blocked": false,
-        "spend": number::write(team.spend),
+        "spend": number::float(Decimal::ZERO),
         "max_parallel_requests": null,
         "budget_reset_at": null,
         "model_id": null,
@@ -35,15 +34,38 @@ pub(super) fn shown(id: &str, team: &Team) -> Value {
         "updated_at": team.updated_at,
         "created_at": team.created_at,
         "object_permission_id": null,
-        "team_member_budget_table": null,
     })
+}
+
+/// `team_info` of what `/team/info` answers.
+pub(super) fn team_info(id: &str, team: &Team, now: i64) -> Value {
+    let more = json!({ "spend": number::float(team.shown_spend(now)), "team_member_budget_table": null });
+    with(new_team(id, team), more)
+}
+
+/// `data` of what `/team/update` answers.
+pub(super) fn updated_team(id: &str, team: &Team, now: i64) -> Value {
+    let more = json!({
+        "spend": number::float(team.shown_spend(now)),
+        "model_spend": {},
+        "model_max_budget": {},
+        "litellm_organization_table": null,
+    });
+    with(new_team(id, team), more)
+}
+
+fn with(mut body: Value, more: Value) -> Value {
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    body
 }
 
 /// The body as a running proxy sends it.
 pub(super) fn alert_body(id: &str, team: &Team, budget: Decimal) -> Value {
     json!({
-        "spend": number::write(team.spend),
-        "max_budget": number::write(budget),
+        "spend": number::float(team.spent()),
+        "max_budget": number::float(budget),
         "soft_budget": null,
         "token": hex::encode(Sha256::digest(format!("the key of {id}"))),
         "customer_id": null,
@@ -57,13 +79,13 @@ pub(super) fn alert_body(id: &str, team: &Team, budget: Decimal) -> Value {
         "projected_spend": null,
         "event_group": "team",
         "event": "budget_crossed",
-        "event_message": format!("Team Budget: Budget Crossed\n Total Budget:`{budget}`"),
+        "event_message": format!("Team Budget: Budget Crossed\n Total Budget:`{}`", number::float(budget)),
     })
 }
 
-fn metrics(spend: Decimal) -> Value {
+pub(super) fn metrics(spend: Decimal) -> Value {
     json!({
-        "spend": number::write(spend),
+        "spend": number::float(spend),
         "prompt_tokens": 0,
         "completion_tokens": 0,
         "cache_read_input_tokens": 0,
@@ -75,38 +97,35 @@ fn metrics(spend: Decimal) -> Value {
     })
 }
 
-pub(super) fn day_of(day: &str, spends: &BTreeMap<&str, Decimal>, teams: &BTreeMap<String, Team>) -> Value {
-    let entities: Value = spends
-        .iter()
-        .map(|(id, spend)| {
-            let alias = teams.get(*id).and_then(|team| team.alias.clone());
-            let entry = json!({
-                "metrics": metrics(*spend),
-                "metadata": { "team_alias": alias },
-                "api_key_breakdown": {},
-            });
-            ((*id).to_owned(), entry)
-        })
-        .collect();
-    json!({
-        "date": day,
-        "metrics": metrics(spends.values().sum()),
-        "breakdown": {
-            "mcp_servers": {},
-            "models": {},
-            "model_groups": {},
-            "providers": {},
-            "api_keys": {},
-            "entities": entities,
-        },
-    })
+/// What `/health/readiness` answers.
+pub(super) fn readiness(database: bool) -> Reply {
+    let (status, db) = if database { (200, "connected") } else { (503, "disconnected") };
+    Reply::json(status, &json!({ "status": "healthy", "db": db }))
 }
 
-pub(super) fn refused(status: u16, kind: &str, message: &str) -> Reply {
+/// An error as most management calls word it.
+pub(super) fn refused(status: u16, kind: &str, param: &str, message: &str) -> Reply {
     let code = status.to_string();
-    Reply::json(status, &json!({ "error": { "message": message, "type": kind, "param": null, "code": code } }))
+    Reply::json(status, &json!({ "error": { "message": message, "type": kind, "param": param, "code": code } }))
+}
+
+/// An error as some of them do.
+pub(super) fn detail(status: u16, message: &str) -> Reply {
+    Reply::json(status, &json!({ "detail": { "error": message } }))
 }
 
 pub(super) fn unknown(id: &str) -> Reply {
-    refused(404, "not_found_error", &format!("Team not found, passed team id: {id}."))
+    let message = format!("{{'message': 'Team not found, passed team id: {id}.'}}");
+    refused(404, "auth_error", "None", &message)
+}
+
+/// A proxy tells the end of the key, and its hash.
+pub(super) fn unknown_key(key: &str) -> Reply {
+    let end: String = key.chars().skip(key.chars().count().saturating_sub(4)).collect();
+    let hash = hex::encode(Sha256::digest(key));
+    let message = format!(
+        "Authentication Error, Invalid proxy server token passed. Received API Key = sk-...{end}, Key Hash (Token) ={hash}. \
+         Unable to find token in cache or `LiteLLM_VerificationTokenTable`"
+    );
+    refused(401, "token_not_found_in_db", "key", &message)
 }

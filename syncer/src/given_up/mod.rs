@@ -66,7 +66,8 @@ impl Pusher {
         {
             let team_id = target.team_id;
             let sync = Synced {
-                backend: backend.to_owned(),
+                // Where it was in force, which may have been elsewhere.
+                backend: target.backend.unwrap_or_else(|| backend.to_owned()),
                 version,
                 previous: Some(quota),
                 quota,

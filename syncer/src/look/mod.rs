@@ -11,7 +11,8 @@ mod repo;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::clients::quota::{Account, BackendQuota, Listing, Usage};
+use chrono::Datelike as _;
+use common::clients::quota::{Account, Allowance, BackendQuota, Listing, Usage};
 use common::clock::Timestamp;
 use common::contract::Outgoing;
 use common::failure::Failure;
@@ -21,12 +22,15 @@ use rust_decimal::Decimal;
 use crate::config::Policy;
 use crate::push::Pusher;
 use crate::said;
-use crate::standing::{Book, Standing, standing};
+use crate::standing::{Book, Standing, is_young, standing};
 use crate::trouble::Trouble;
 use low::Said;
 
 /// How long an event has to push what it says before a look does it; less where the deadline is shorter.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long what was read of a month's usage is good enough.
+const MONTH_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// Looks at organizations.
 pub(crate) struct Looker {
@@ -46,6 +50,8 @@ struct Subject {
     said: Option<Said>,
     /// Repairs of which it was not said what came of them.
     open_repairs: Vec<i64>,
+    /// When the month's usage was last read.
+    month_read_at: Option<Timestamp>,
 }
 
 /// The policy of an organization that recharges automatically.
@@ -87,7 +93,7 @@ pub(crate) enum Outcome {
     Enough,
     /// Little is left.
     Low,
-    /// Nobody wants to know how much is left.
+    /// Nobody wants to know how much is left, or it is unlimited.
     Unwatched,
     /// The backend can't tell what was spent.
     UsageUnavailable,
@@ -173,7 +179,7 @@ impl Looker {
     async fn look_into(
         &self,
         organization: &OrganizationId,
-        mut listed: Option<Decimal>,
+        mut listed: Option<Allowance>,
         asker: Asker<'_>,
         looked: &mut Looked,
     ) -> Result<Outcome, Trouble> {
@@ -203,7 +209,7 @@ impl Looker {
         &self,
         subject: &Subject,
         now: Standing,
-        quota: Option<Decimal>,
+        quota: Option<Allowance>,
         asker: Asker<'_>,
         looked: &mut Looked,
     ) -> Result<Outcome, Trouble> {
@@ -213,7 +219,7 @@ impl Looker {
             Standing::AwaitsOpening => Outcome::AwaitsOpening,
             Standing::Unmet => Outcome::Unmet,
         };
-        let Some(quota) = quota else { return Ok(unwatched) };
+        let Some(quota) = quota.and_then(Allowance::limit) else { return Ok(unwatched) };
         let account = subject.account();
         let Usage::Known(usage) = self.pusher.ask(self.pusher.backend.usage(&account)).await? else {
             return Ok(Outcome::UsageUnavailable);
@@ -225,11 +231,36 @@ impl Looker {
         };
         let organization = &subject.organization;
         let minimum_balance = watch.map(|watch| watch.minimum_balance);
-        let seen = repo::Seen { organization, usage, quota, minimum_balance, cause };
         let at = self.pusher.clock.now();
+        let month_usage = match asker {
+            Asker::Sweep => self.month_usage(subject, &account, at).await,
+            // Somebody waits for this.
+            Asker::Event { .. } => None,
+        };
+        let seen = repo::Seen { organization, usage, quota, minimum_balance, cause, month_usage };
         let snapshot = repo::take_snapshot(&self.pusher.pool, &seen, at).await?;
         let Some(watch) = watch else { return Ok(unwatched) };
         self.judge(subject, watch, &snapshot, asker, looked).await
+    }
+
+    /// What was spent this month, where the backend can tell it and it was not read a moment ago.
+    async fn month_usage(&self, subject: &Subject, account: &Account, now: Timestamp) -> Option<Decimal> {
+        let read = subject.month_read_at.filter(|read| month_of(*read) == month_of(now));
+        if is_young(read, now, MONTH_AGE) {
+            return None;
+        }
+        match self.pusher.ask(self.pusher.backend.month_usage(account, now)).await {
+            Ok(Usage::Known(usage)) => Some(usage),
+            Ok(Usage::Unavailable) => None,
+            Err(trouble) => {
+                let organization = &subject.organization;
+                tracing::info!(
+                    c_organization_id = %organization, error = %trouble,
+                    "the month's usage of {organization} could not be read: {trouble}"
+                );
+                None
+            }
+        }
     }
 
     async fn judge(
@@ -281,14 +312,14 @@ impl Looker {
     }
 
     async fn subject(&self, organization: &OrganizationId) -> Result<Option<Subject>, Trouble> {
-        Ok(repo::subject(&self.pusher.pool, organization).await?)
+        Ok(repo::subject(&self.pusher.pool, organization, self.pusher.backend.name()).await?)
     }
 
-    fn stands(&self, subject: &Subject, backend: Option<Decimal>) -> Standing {
+    fn stands(&self, subject: &Subject, backend: Option<Allowance>) -> Standing {
         standing(&subject.book, backend, self.pusher.clock.now(), self.grace())
     }
 
-    async fn read(&self, account: &Account) -> Result<Option<Decimal>, Trouble> {
+    async fn read(&self, account: &Account) -> Result<Option<Allowance>, Trouble> {
         Ok(self.pusher.ask(self.pusher.backend.read(account)).await?.map(|found| found.quota))
     }
 }
@@ -297,6 +328,11 @@ impl Subject {
     fn account(&self) -> Account {
         Account { organization: self.organization.clone(), team: self.team.clone() }
     }
+}
+
+/// The year and month in UTC.
+fn month_of(at: Timestamp) -> (i32, u32) {
+    (at.year(), at.month())
 }
 
 /// What a snapshot says, if it is low. It depends on what is stored only, so that a repeat says the same.

@@ -1,10 +1,9 @@
 //! Putting right what a look found wrong, by the same push as any other. A repair is a row of its own, whose id is the cause of
 //! the push, so that `quotas.synced` is said of it; until that is published the row stays open, and the sweep takes it up.
 
-use common::clients::quota::Account;
+use common::clients::quota::Allowance;
 use common::contract::Outgoing;
 use common::ids::{EventId, OrganizationId};
-use rust_decimal::Decimal;
 
 use super::{Looked, Looker, Subject, repo};
 use crate::config::DriftPolicy;
@@ -17,24 +16,24 @@ use crate::trouble::Trouble;
 #[derive(Debug)]
 pub(crate) enum Mended {
     /// Under the lock there was nothing wrong: it was a push on its way, or it has passed.
-    Nothing(Standing, Option<Decimal>),
+    Nothing(Standing, Option<Allowance>),
     /// It was reported only.
-    Reported(Wrong, Option<Decimal>),
+    Reported(Wrong, Option<Allowance>),
     /// It was pushed.
     Pushed(Wrong, i64, Outgoing),
     /// It could not be pushed now; the sweep goes on trying.
     Begun(Wrong, Trouble),
 }
 
-impl From<&Target> for Book {
-    fn from(target: &Target) -> Self {
-        Self {
-            contact: target.contact,
-            quota: target.quota,
-            version: target.version,
-            pushed_version: target.pushed.map(|(_, version)| version),
-            raised_at: target.raised_at,
-        }
+/// What is recorded of an organization, for this backend.
+fn book_of(target: &Target, backend: &str) -> Book {
+    Book {
+        contact: target.contact,
+        quota: target.quota,
+        version: target.version,
+        pushed_version: target.pushed.map(|(_, version)| version),
+        raised_at: target.raised_at,
+        elsewhere: target.is_elsewhere(backend),
     }
 }
 
@@ -54,7 +53,7 @@ impl Looker {
         &self,
         subject: &Subject,
         looked: &mut Looked,
-    ) -> Result<(Option<Decimal>, Standing), Trouble> {
+    ) -> Result<(Option<Allowance>, Standing), Trouble> {
         match self.mend_now(&subject.organization).await? {
             Mended::Nothing(standing, quota) => Ok((quota, standing)),
             Mended::Reported(wrong, quota) => {
@@ -84,14 +83,14 @@ impl Looker {
         let _admitted = self.pusher.admit().await?;
         let mut tx = self.pusher.pool.begin().await?;
         let target = pushes::lock(&mut tx, organization).await?;
-        let account = Account { organization: organization.clone(), team: target.team_id.clone() };
-        let found = self.read(&account).await?;
-        let book = Book::from(&target);
+        let backend = self.pusher.backend.name();
+        let found = self.read(&target.account(organization, backend)).await?;
+        let book = book_of(&target, backend);
         let now = self.pusher.clock.now();
         let Standing::Wrong(wrong) = standing(&book, found, now, self.grace()) else {
             return Ok(Mended::Nothing(standing(&book, found, now, self.grace()), found));
         };
-        let (backend, expected) = (self.pusher.backend.name(), book.quota);
+        let expected = book.quota;
         if self.policy.quota_drift == DriftPolicy::Report && !wrong.is_ours() {
             self.pusher.metrics.drift("reported");
             tracing::warn!(
@@ -103,6 +102,7 @@ impl Looker {
         let id = match repo::unfinished_repair(&mut tx, organization).await? {
             Some(id) => id,
             None => {
+                let found = found.and_then(Allowance::limit);
                 let repair = repo::Repair { organization, backend, wrong, version: book.version, expected, found };
                 repo::begin_repair(&mut tx, &repair, now).await?
             }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use super::low::Said;
 use super::{Snapshot, Subject, Watch};
 use crate::plan::{Contact, FirstContact};
-use crate::repo::{Result, team_of};
+use crate::repo::{Result, is_elsewhere, team_at, team_of};
 use crate::standing::{Book, Wrong};
 
 #[derive(sqlx::FromRow)]
@@ -20,22 +20,30 @@ struct SubjectRow {
     pushed_version: Option<i64>,
     raised_at: Option<Timestamp>,
     litellm_team_id: Option<String>,
+    named_team: Option<String>,
+    backend: Option<String>,
     low_said_at: Option<Timestamp>,
     low_said_version: Option<i64>,
     low_said_config: Option<Timestamp>,
     minimum_balance: Option<Decimal>,
     config_updated_at: Option<Timestamp>,
     open_repairs: Vec<i64>,
+    month_read_at: Option<Timestamp>,
 }
 
 /// What is recorded of an organization; `None` when it was never met and nothing was booked for it.
-pub(super) async fn subject(pool: &PgPool, organization: &OrganizationId) -> Result<Option<Subject>> {
+pub(super) async fn subject(pool: &PgPool, organization: &OrganizationId, backend: &str) -> Result<Option<Subject>> {
     let row: Option<SubjectRow> = sqlx::query_as(
         "SELECT t.target_quota, t.target_version, t.first_contact, t.opening_seen, t.pushed_version, t.raised_at,
-                t.litellm_team_id, t.low_said_at, t.low_said_version, t.low_said_config, c.minimum_balance,
+                t.litellm_team_id, (SELECT o.litellm_team_id FROM organization_balance_config o
+                                     WHERE o.c_organization_id = t.c_organization_id) AS named_team,
+                COALESCE(t.backend, CASE WHEN t.first_contact IS NOT NULL THEN 'kms' END) AS backend,
+                t.low_said_at, t.low_said_version, t.low_said_config, c.minimum_balance,
                 c.updated_at AS config_updated_at,
                 ARRAY(SELECT r.id FROM quota_repairs r
-                       WHERE r.c_organization_id = t.c_organization_id AND r.ended_at IS NULL ORDER BY r.id) AS open_repairs
+                       WHERE r.c_organization_id = t.c_organization_id AND r.ended_at IS NULL ORDER BY r.id) AS open_repairs,
+                (SELECT s.taken_at FROM usage_snapshots s WHERE s.c_organization_id = t.c_organization_id
+                    AND s.month_usage IS NOT NULL ORDER BY s.taken_at DESC LIMIT 1) AS month_read_at
          FROM quota_targets t
          LEFT JOIN organization_balance_config c ON c.c_organization_id = t.c_organization_id
                AND c.auto_recharge_enabled AND c.closed_at IS NULL
@@ -49,6 +57,7 @@ pub(super) async fn subject(pool: &PgPool, organization: &OrganizationId) -> Res
             (Some(at), Some(version), Some(config)) => Some(Said { at, version, config }),
             _ => None,
         };
+        let elsewhere = is_elsewhere(row.backend.as_deref(), backend);
         let watch = row.minimum_balance.zip(row.config_updated_at);
         Subject {
             organization: organization.clone(),
@@ -58,11 +67,13 @@ pub(super) async fn subject(pool: &PgPool, organization: &OrganizationId) -> Res
                 version: row.target_version,
                 pushed_version: row.pushed_version,
                 raised_at: row.raised_at,
+                elsewhere,
             },
-            team: team_of(row.litellm_team_id),
+            team: team_at(elsewhere, team_of(row.litellm_team_id), team_of(row.named_team)),
             watch: watch.map(|(minimum_balance, updated_at)| Watch { minimum_balance, updated_at }),
             said,
             open_repairs: row.open_repairs,
+            month_read_at: row.month_read_at,
         }
     }))
 }
@@ -87,13 +98,14 @@ pub(super) struct Seen<'a> {
     pub(super) quota: Decimal,
     pub(super) minimum_balance: Option<Decimal>,
     pub(super) cause: Option<&'a EventId>,
+    pub(super) month_usage: Option<Decimal>,
 }
 
 /// Stores a snapshot. Returns the one that counts: of a cause there is one only, whoever was first.
 pub(super) async fn take_snapshot(pool: &PgPool, seen: &Seen<'_>, at: Timestamp) -> Result<Snapshot> {
     let row: SnapshotRow = sqlx::query_as(
-        "INSERT INTO usage_snapshots (c_organization_id, usage, quota, taken_at, minimum_balance, cause)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO usage_snapshots (c_organization_id, usage, quota, taken_at, minimum_balance, cause, month_usage)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (cause) DO UPDATE SET cause = EXCLUDED.cause
          RETURNING id, usage, quota, taken_at, minimum_balance",
     )
@@ -103,6 +115,7 @@ pub(super) async fn take_snapshot(pool: &PgPool, seen: &Seen<'_>, at: Timestamp)
     .bind(at)
     .bind(seen.minimum_balance)
     .bind(seen.cause.map(EventId::as_str))
+    .bind(seen.month_usage)
     .fetch_one(pool)
     .await?;
     Ok(snapshot_of(row))

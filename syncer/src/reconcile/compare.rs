@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use common::clients::quota::BackendQuota;
+use common::clients::quota::{Allowance, BackendQuota};
 use common::clock::Timestamp;
 use common::ids::{OrganizationId, TeamId};
 use common::money::Money;
 use common::reconciliation::Finding;
-use rust_decimal::Decimal;
 
 use crate::standing::{Book, Standing, Wrong, is_young, standing};
 
@@ -24,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) book: Option<Book>,
     /// The team that ingress has.
     pub(crate) team: Option<TeamId>,
+    /// The team on which the backend was met.
+    pub(crate) met_team: Option<TeamId>,
 }
 
 /// What the ledger says.
@@ -65,10 +66,20 @@ pub(crate) fn compare(row: &Row, backend: Option<&BackendQuota>, now: Timestamp,
         let (expected, found_there) = (Some(ours.to_string()), Some(theirs.to_string()));
         found.push(disagreement(row, "team_mismatch", expected, found_there, detail, Mend::Nothing));
     }
+    if let Some(period) = backend.and_then(|backend| backend.usage_reset.clone()) {
+        let detail = format!("the backend zeroes what {} has spent every {period}: take that away", row.organization);
+        found.push(disagreement(row, "usage_reset", None, Some(period), detail, Mend::Nothing));
+    }
     found
 }
 
-fn quota(row: &Row, backend: Option<Decimal>, now: Timestamp, grace: Duration) -> Option<Disagreement> {
+/// One of which the backend does not tell what it has.
+pub(crate) fn unreadable(row: &Row, reason: &str) -> Disagreement {
+    let detail = format!("what the backend has for {} could not be read: {reason}", row.organization);
+    disagreement(row, "quota_unreadable", None, None, detail, Mend::Nothing)
+}
+
+fn quota(row: &Row, backend: Option<Allowance>, now: Timestamp, grace: Duration) -> Option<Disagreement> {
     let known = row.book.as_ref().map_or(0, |book| book.version);
     if let Some(ledger) = row.ledger.filter(|ledger| ledger.version > known) {
         if is_young(Some(ledger.last_posted_at), now, ARRIVAL) {
@@ -84,7 +95,7 @@ fn quota(row: &Row, backend: Option<Decimal>, now: Timestamp, grace: Duration) -
     let organization = &row.organization;
     let (kind, detail) = match (wrong, backend) {
         // Only what is never said of it: it has the quota.
-        (Wrong::Pending, Some(quota)) if quota == book.quota => return None,
+        (Wrong::Pending, Some(allowance)) if allowance.is(book.quota) => return None,
         (_, None) => ("quota_missing", format!("the backend does not know {organization}")),
         (Wrong::Pending | Wrong::Behind, Some(_)) => {
             ("quota_drift", format!("version {} of {organization} was not pushed in time", book.version))
@@ -93,7 +104,7 @@ fn quota(row: &Row, backend: Option<Decimal>, now: Timestamp, grace: Duration) -
             ("quota_drift", format!("{organization} has another quota at the backend than was left there"))
         }
     };
-    let found = backend.map(|quota| quota.normalize().to_string());
+    let found = backend.map(|allowance| allowance.to_string());
     Some(disagreement(row, kind, Some(book.quota.normalize().to_string()), found, detail, Mend::Push))
 }
 
@@ -114,6 +125,7 @@ fn disagreement(
 #[cfg(test)]
 mod tests {
     use common::money::Currency;
+    use rust_decimal::Decimal;
 
     use super::*;
     use crate::plan::Contact;
@@ -137,17 +149,23 @@ mod tests {
             version,
             pushed_version,
             raised_at: Some(at(0)),
+            elsewhere: false,
         });
         Row {
             organization: OrganizationId::parse("acme").unwrap(),
             ledger,
             book,
             team: Some(TeamId::parse("mine").unwrap()),
+            met_team: None,
         }
     }
 
     fn backend(quota: i64, team: Option<&str>) -> Option<BackendQuota> {
-        Some(BackendQuota { quota: quota.into(), team_id: team.map(|team| TeamId::parse(team).unwrap()) })
+        Some(BackendQuota {
+            quota: Allowance::Limited(quota.into()),
+            team_id: team.map(|team| TeamId::parse(team).unwrap()),
+            usage_reset: None,
+        })
     }
 
     #[test]
@@ -159,7 +177,12 @@ mod tests {
             (settled.clone(), backend(499, None), vec!["quota_drift"]),
             (settled.clone(), None, vec!["quota_missing"]),
             (settled.clone(), backend(499, Some("theirs")), vec!["quota_drift", "team_mismatch"]),
-            (settled, backend(500, Some("theirs")), vec!["team_mismatch"]),
+            (settled.clone(), backend(500, Some("theirs")), vec!["team_mismatch"]),
+            (
+                settled,
+                backend(500, None).map(|its| BackendQuota { usage_reset: Some("30d".to_owned()), ..its }),
+                vec!["usage_reset"],
+            ),
             // Given up and never pushed.
             (row(Some((3, 0)), Some((3, Some(2)))), backend(100, None), vec!["quota_drift"]),
             (row(Some((3, 0)), Some((3, None))), None, vec!["quota_missing"]),
@@ -178,7 +201,7 @@ mod tests {
             assert_eq!(got.iter().map(|one| one.finding.kind).collect::<Vec<_>>(), want, "{row:?}, {backend:?}");
             for one in got {
                 let wanted = match one.finding.kind {
-                    "team_mismatch" => one.mend == Mend::Nothing,
+                    "team_mismatch" | "usage_reset" => one.mend == Mend::Nothing,
                     "target_behind" => matches!(one.mend, Mend::Raise(_)),
                     _ => one.mend == Mend::Push,
                 };

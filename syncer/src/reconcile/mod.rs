@@ -1,7 +1,7 @@
 //! Comparing the ledger's quotas with those in force: the syncer's part of a comparison of all books.
 //!
-//! First everything is read, then what disagrees is put right: when the backend can't be read nothing has been done, and the
-//! repeat finds the same. Repairs that don't succeed at once are begun, and the sweep goes on with them.
+//! First everything is read, then what disagrees is put right: when the backend is away nothing has been done, and the
+//! repeat finds the same. One organization that can't be read is a finding, and keeps nobody else from being compared. Repairs that don't succeed at once are begun, and the sweep goes on with them.
 
 mod compare;
 mod repo;
@@ -16,9 +16,10 @@ use prometheus::Registry;
 
 use crate::look::Looker;
 use crate::look::repair::Mended;
-use crate::repo::{note_opening, raise_target};
-use crate::trouble::Trouble;
-use compare::{Disagreement, Ledger, Mend, Row, compare};
+use crate::repo::{note_opening, raise_target, team_at};
+use crate::sweep::AWAY;
+use crate::trouble::{Trouble, Why};
+use compare::{Disagreement, Ledger, Mend, Row, compare, unreadable};
 
 /// Compares.
 pub(crate) struct Reconciler {
@@ -41,7 +42,7 @@ impl Reconciler {
             tracing::info!(run_id, "this run's quotas are compared already");
             return Ok(Vec::new());
         }
-        let rows = repo::rows(&pusher.pool).await?;
+        let rows = repo::rows(&pusher.pool, pusher.backend.name()).await?;
         let disagreements = self.compare_all(&rows).await?;
         let mut findings = Vec::new();
         let mut follow_ups = Vec::new();
@@ -72,11 +73,31 @@ impl Reconciler {
         }
         let mut listing = self.looker.listing().await;
         let mut all = Vec::new();
+        // One that does not answer several times in a row, or not at all, is away.
+        let (mut silent, mut answered) = (0, false);
+        let mut last = None;
         for row in rows {
-            let backend = self.backend_of(row, &mut listing).await?;
-            all.extend(compare(row, backend.as_ref(), pusher.clock.now(), self.looker.grace()));
+            match self.backend_of(row, &mut listing).await {
+                Ok(backend) => {
+                    (silent, answered) = (0, true);
+                    all.extend(compare(row, backend.as_ref(), pusher.clock.now(), self.looker.grace()));
+                }
+                Err(Trouble::Backend { reason, after, why }) => {
+                    all.push(unreadable(row, &reason));
+                    silent = if why == Why::Unavailable { silent + 1 } else { 0 };
+                    answered |= why != Why::Unavailable;
+                    last = Some(Trouble::Backend { reason, after, why });
+                }
+                Err(ours) => return Err(ours),
+            }
+            if silent >= AWAY {
+                break;
+            }
         }
-        Ok(all)
+        match last {
+            Some(trouble) if silent >= AWAY || !answered => Err(trouble),
+            _ => Ok(all),
+        }
     }
 
     /// What the backend has: from its list, or by itself where that does not have it.
@@ -85,7 +106,9 @@ impl Reconciler {
             return Ok(Some(listed));
         }
         let pusher = &self.looker.pusher;
-        let account = Account { organization: row.organization.clone(), team: row.team.clone() };
+        let elsewhere = row.book.as_ref().is_some_and(|book| book.elsewhere);
+        let team = team_at(elsewhere, row.met_team.clone(), row.team.clone());
+        let account = Account { organization: row.organization.clone(), team };
         pusher.ask(pusher.backend.read(&account)).await
     }
 

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::look::{Asker, Looked, Looker, low};
 use crate::trouble::Trouble;
+pub(crate) use tally::AWAY;
 use tally::Metrics;
 use turn::Turn;
 

@@ -7,10 +7,10 @@ use common::telemetry;
 use prometheus::{Histogram, IntGauge, IntGaugeVec, Registry};
 
 use crate::look::Outcome;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, Why};
 
 /// So many looks in a row that the backend did not answer: it is away, and the others would not be answered either.
-const AWAY: u32 = 5;
+pub(crate) const AWAY: u32 = 5;
 
 /// What became of one organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,8 +91,8 @@ impl From<Outcome> for Fate {
 impl From<&Trouble> for Fate {
     fn from(trouble: &Trouble) -> Self {
         match trouble {
-            Trouble::Backend { refused: false, .. } => Self::Unavailable,
-            Trouble::Backend { refused: true, .. } => Self::Refused,
+            Trouble::Backend { why: Why::Unavailable, .. } => Self::Unavailable,
+            Trouble::Backend { why: Why::Refused | Why::Undecided, .. } => Self::Refused,
             Trouble::Ours(_) => Self::Failed,
         }
     }

@@ -1,12 +1,15 @@
-//! The KMS client alone.
+//! The backends' clients alone.
 
 use std::time::Duration;
 
 use common::clients::quota::kms::{Kms as Client, KmsConfig};
+use common::clients::quota::litellm::{Litellm, LitellmConfig};
 use common::clients::quota::{Account, BackendError, QuotaBackend as _, Usage};
+use common::config::Secret;
 use common::ids::OrganizationId;
 use prometheus::Registry;
 use serde_json::json;
+use warp::Filter as _;
 
 use crate::odd::{Fault, OLD_404, OLD_405, OddKms, WHOLE};
 use crate::world::decimal;
@@ -27,7 +30,7 @@ async fn a_kms_without_the_single_get_is_remembered() {
         kms.has("acme", "5", Some("t"));
         let client = client(&kms.url());
         for _ in 0..3 {
-            assert_eq!(client.read(&acme()).await.unwrap().unwrap().quota, decimal("5"));
+            assert!(client.read(&acme()).await.unwrap().unwrap().quota.is(decimal("5")));
         }
         assert_eq!((kms.calls("single"), kms.calls("list")), (1, 3), "{generation:?}");
     }
@@ -71,7 +74,8 @@ async fn short_trouble_is_not_noticed_and_a_create_is_sent_once() {
     assert!(matches!(client.create(&acme(), decimal("0")).await, Err(BackendError::Unavailable { .. })));
     assert_eq!(kms.calls("create"), 0);
     // One that is there already is returned as it is.
-    assert_eq!(client.create(&acme(), decimal("0")).await.unwrap().quota, decimal("7.25"));
+    let there = client.create(&acme(), decimal("0")).await.unwrap();
+    assert!(!there.made && there.quota.quota.is(decimal("7.25")));
 }
 
 #[tokio::test]
@@ -92,4 +96,26 @@ async fn nobody_there_is_unavailable() {
     assert!(matches!(client.read(&acme()).await, Err(BackendError::Unavailable { after: None, .. })));
     // The fifth failure opens the breaker: it is left alone.
     assert!(matches!(client.read(&acme()).await, Err(BackendError::Unavailable { after: Some(_), .. })));
+}
+
+/// What a backend says is logged and published.
+#[tokio::test]
+async fn a_key_that_a_backend_repeats_is_told_to_nobody() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // The write is refused, and the read is not possible now: both with the key.
+    let repeats = warp::method().and(warp::header("authorization")).map(|method: warp::http::Method, key: String| {
+        let status = if method == "POST" { 400 } else { 500 };
+        warp::http::Response::builder().status(status).body(format!("{} Received={key}", "x".repeat(150)))
+    });
+    let server = tokio::spawn(warp::serve(repeats).incoming(listener).run());
+    let key = "sk-a-key-that-is-longer-than-what-is-kept-of-an-error-0123456789";
+    let config = LitellmConfig::new(url.parse().unwrap(), Secret::new(key));
+    let litellm = Litellm::new(&config, &Registry::new()).unwrap();
+    let refused = litellm.set(&acme(), decimal("5")).await.unwrap_err().to_string();
+    let unavailable = litellm.read(&acme()).await.unwrap_err().to_string();
+    for said in [refused, unavailable] {
+        assert!(said.contains("Received=Bearer <key>") && !said.contains("sk-"), "{said}");
+    }
+    server.abort();
 }

@@ -1,4 +1,4 @@
-//! The syncer against a real PostgreSQL and a KMS that is played. Run through `cargo xtask test`, which starts the database.
+//! The syncer against a real PostgreSQL, and a KMS or a LiteLLM that is played. Run through `cargo xtask test`, which starts the database.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 )]
 
 mod kms;
+mod litellm;
 mod odd;
 mod world;
 
@@ -18,6 +19,8 @@ mod deadlines;
 mod drift;
 mod evaluating;
 mod first_contact;
+mod litellm_guards;
+mod litellm_teams;
 mod migrations;
 mod odd_kms;
 mod pushing;

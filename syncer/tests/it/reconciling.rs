@@ -147,6 +147,26 @@ async fn one_that_can_not_be_repaired_now_is_recorded_and_begun() {
 }
 
 #[tokio::test]
+async fn one_that_can_not_be_read_keeps_nobody_else_from_being_compared() {
+    let kms = OddKms::start(WHOLE).await;
+    let mut world = World::start(kms.url()).await;
+    for id in ["a_odd", "hand"] {
+        world.organization(id, "usd", None).await;
+        book(&world, id, "charge", 50_000).await;
+        world.replica().synced(&charged(id, 1, usd("500"))).await;
+    }
+    let odd = OddKms::start(crate::odd::Generation { single_get: 403, ..WHOLE }).await;
+    odd.has("hand", "900", None);
+    world.moves_to_kms(odd.url());
+    let replica = world.replica_with(Policy { quota_drift: DriftPolicy::Report, ..Policy::default() });
+    assert_eq!(replica.handle(&reconcile("run")).await.unwrap(), []);
+    let kinds: Vec<_> = findings(&world, "run").await.into_iter().map(|found| (found.0, found.1)).collect();
+    let want = [("quota_drift", "hand"), ("quota_unreadable", "a_odd")];
+    assert_eq!(kinds, want.map(|(kind, id)| (kind.to_owned(), id.to_owned())));
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_backend_that_is_away_is_waited_for_and_not_for_ever() {
     let kms = Kms::start(Generation::New).await;
     let world = World::start(kms.url()).await;

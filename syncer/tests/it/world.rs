@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::clients::quota::QuotaBackend;
 use common::clients::quota::kms::{Kms as KmsClient, KmsConfig};
+use common::clients::quota::litellm::{Litellm as LitellmClient, LitellmConfig};
 use common::clock::{ManualClock, Timestamp};
+use common::config::Secret;
 use common::contract::{
     EvaluateRequestedV1, Event, LedgerCreditedV1, LedgerHeldV1, LedgerReversedV1, Outgoing, Payload, PostingKind,
     QuotaAdoptedV1, QuotaFailedV1, QuotaSyncedV1, ReconcileRequestedV1, SyncRequestedV1,
@@ -25,7 +28,7 @@ use syncer::{Policy, Setup, Sweep, Syncer, Tally};
 
 /// The pool of one replica: as many connections as in production.
 const CONNECTIONS: u32 = 10;
-/// Calls to the KMS give up after this.
+/// Calls to the backend give up after this.
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// As in production.
 pub(crate) const MAX_ATTEMPTS: u32 = 40;
@@ -37,11 +40,34 @@ fn start() -> Timestamp {
 
 pub(crate) struct World {
     pub(crate) pool: PgPool,
-    kms_url: String,
+    backend: Backend,
     pub(crate) clock: ManualClock,
     options: PgConnectOptions,
     admin: PgConnectOptions,
     database: String,
+}
+
+/// Where quotas are enforced in this world.
+enum Backend {
+    Kms { url: String },
+    Litellm { url: String, key: String },
+}
+
+impl Backend {
+    fn client(&self, registry: &Registry) -> Arc<dyn QuotaBackend> {
+        match self {
+            Self::Kms { url } => {
+                let usual = KmsConfig::new(url.parse().unwrap());
+                let config = KmsConfig { connect_timeout: TIMEOUT, timeout: TIMEOUT, ..usual };
+                Arc::new(KmsClient::new(&config, registry).unwrap())
+            }
+            Self::Litellm { url, key } => {
+                let usual = LitellmConfig::new(url.parse().unwrap(), Secret::new(key));
+                let config = LitellmConfig { connect_timeout: TIMEOUT, timeout: TIMEOUT, ..usual };
+                Arc::new(LitellmClient::new(&config, registry).unwrap())
+            }
+        }
+    }
 }
 
 /// One replica of the service.
@@ -120,6 +146,15 @@ impl Sweeper {
 impl World {
     /// With a KMS at `kms_url`.
     pub(crate) async fn start(kms_url: String) -> Self {
+        Self::with(Backend::Kms { url: kms_url }).await
+    }
+
+    /// With a LiteLLM at `url`, and this key for it.
+    pub(crate) async fn on_litellm(url: String, key: &str) -> Self {
+        Self::with(Backend::Litellm { url, key: key.to_owned() }).await
+    }
+
+    async fn with(backend: Backend) -> Self {
         let url = std::env::var("BILL_TEST_DATABASE_URL")
             .expect("BILL_TEST_DATABASE_URL is not set: run through `cargo xtask test`, which starts a PostgreSQL");
         let admin = PgConnectOptions::from_str(&url).expect("BILL_TEST_DATABASE_URL is a PostgreSQL address");
@@ -129,7 +164,17 @@ impl World {
         let pool = pool(&options);
         common::db::migrate_up(&pool).await.unwrap();
         let clock = ManualClock::new(start());
-        Self { pool, kms_url, clock, options, admin, database }
+        Self { pool, backend, clock, options, admin, database }
+    }
+
+    /// From now on replicas have their quotas enforced by this LiteLLM.
+    pub(crate) fn moves_to_litellm(&mut self, url: String, key: &str) {
+        self.backend = Backend::Litellm { url, key: key.to_owned() };
+    }
+
+    /// From now on replicas ask this KMS.
+    pub(crate) fn moves_to_kms(&mut self, url: String) {
+        self.backend = Backend::Kms { url };
     }
 
     /// Ends the test: the database goes.
@@ -145,14 +190,12 @@ impl World {
 
     pub(crate) fn replica_with(&self, policy: Policy) -> Replica {
         let registry = Registry::new();
-        let config =
-            KmsConfig { connect_timeout: TIMEOUT, timeout: TIMEOUT, ..KmsConfig::new(self.kms_url.parse().unwrap()) };
         let pool = pool(&self.options);
         let syncer = Syncer::new(Setup {
             pool: pool.clone(),
             connections: CONNECTIONS,
             max_attempts: MAX_ATTEMPTS,
-            backend: Arc::new(KmsClient::new(&config, &registry).unwrap()),
+            backend: self.backend.client(&registry),
             clock: Arc::new(self.clock.clone()),
             policy,
             registry: registry.clone(),

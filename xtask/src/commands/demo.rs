@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use xtask::demo::{HELP, Request};
+use xtask::demo::{self, Backend, HELP, Request};
 use xtask::say;
 
 use super::release;
@@ -15,6 +15,11 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
         say(HELP);
         return Ok(ExitCode::SUCCESS);
     };
-    options.ports.check()?;
-    release::become_program("demo", args)
+    options.check_ports()?;
+    // The key goes on in the environment: other users of the machine see a process's arguments.
+    let key = match &options.backend {
+        Backend::Proxy(proxy) => Some((demo::KEY_VARIABLE, proxy.key.expose())),
+        Backend::Kms | Backend::Litellm => None,
+    };
+    release::become_program("demo", &demo::without_key(args), key.as_slice())
 }

@@ -13,8 +13,8 @@ use crate::cargo;
 
 const PACKAGES: [&str; 7] = ["ingress", "recharger", "ledger", "syncer", "simulators", "e2e", "common"];
 
-/// Builds the whole system, finds the servers it needs, and becomes this program of it.
-pub(super) fn become_program(name: &str, args: &[OsString]) -> Result<ExitCode> {
+/// Builds the whole system, finds the servers it needs, and becomes this program of it, with these variables besides.
+pub(super) fn become_program(name: &str, args: &[OsString], envs: &[(&str, &str)]) -> Result<ExitCode> {
     folder::sweep();
     let tools = Tools::find_or_install()?;
     say("building for release (the first time takes minutes) …");
@@ -24,7 +24,7 @@ pub(super) fn become_program(name: &str, args: &[OsString]) -> Result<ExitCode> 
     let bin_dir = paths::target_dir().join("release");
     let program = bin_dir.join(name);
     let mut command = Command::new(&program);
-    command.args(args).envs(tools.envs()).env(tools::BIN_DIR, bin_dir);
+    command.args(args).envs(envs.iter().copied()).envs(tools.envs()).env(tools::BIN_DIR, bin_dir);
     // All of it is on this machine: a proxy that the environment names could not reach it.
     for variable in ["NO_PROXY", "no_proxy"] {
         let others = env::var(variable).unwrap_or_default();

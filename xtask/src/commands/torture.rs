@@ -15,5 +15,5 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode> {
         say(HELP);
         return Ok(ExitCode::SUCCESS);
     }
-    release::become_program("torture", args)
+    release::become_program("torture", args, &[])
 }

@@ -11,7 +11,8 @@ fn request(server: &NatsServer, subject: &str, payload: &str) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     write!(
         stream,
-        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{payload}\r\n",
+        "CONNECT {{\"verbose\":false,\"user\":\"setup\",\"pass\":\"{}\"}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{payload}\r\n",
+        server.password_of("setup").unwrap(),
         payload.len()
     )
     .unwrap();
@@ -54,6 +55,6 @@ fn a_paused_server_goes_on() {
 fn a_taken_port_is_named() {
     let first = start();
     let bin = Tools::from_env().unwrap().nats_server;
-    let error = NatsServer::start(&bin, Options { port: Some(first.port()), monitor_port: None }).unwrap_err();
+    let error = NatsServer::start(&bin, Options { port: Some(first.port()), ..Options::default() }).unwrap_err();
     assert!(format!("{error:#}").contains(&first.port().to_string()), "{error:#}");
 }

@@ -59,7 +59,7 @@ fn nothing_is_left_of_a_dropped_cluster() {
 fn a_lasting_cluster_is_opened_again_or_made_anew() {
     let bin = Tools::from_env().unwrap().postgres_bin;
     let folder = folder::lasting(&format!("test-{}", std::process::id()));
-    let open = || Cluster::open_or_create(&bin, &folder, Options { durable: true, port: None }).unwrap();
+    let open = || Cluster::open_or_create(&bin, &folder, Options { durable: true, ..Options::default() }).unwrap();
 
     let cluster = open();
     sql(&cluster, &bin, "create table kept (n int); insert into kept values (1)");

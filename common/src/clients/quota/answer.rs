@@ -5,7 +5,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::{BackendError, BackendQuota, Listing, Usage};
+use super::{Allowance, BackendError, BackendQuota, Listing, Usage};
 use crate::ids::{OrganizationId, TeamId};
 use crate::money::decimal_from_json;
 
@@ -69,7 +69,7 @@ pub(super) fn organization(value: &Value, wanted: &OrganizationId) -> Result<Bac
         .get("quota")
         .and_then(|quota| decimal_from_json(quota).ok())
         .ok_or_else(|| BackendError::unavailable("the answer has no readable quota"))?;
-    Ok(BackendQuota { quota, team_id: team(value.get("l_team_id")) })
+    Ok(BackendQuota { quota: Allowance::Limited(quota), team_id: team(value.get("l_team_id")), usage_reset: None })
 }
 
 /// A team id that we can't hold is as good as none: it is no reason to leave a customer without quota.
@@ -188,7 +188,7 @@ mod tests {
         for quota in [json!(500), json!(500.10), json!("500"), json!("500.10"), json!("5e2"), json!(0)] {
             let value = json!({ "c_organization_id": "acme", "quota": quota, "l_team_id": "team_1" });
             let got = organization(&value, &acme()).unwrap();
-            assert_eq!(got.quota, decimal_from_json(&quota).unwrap());
+            assert!(got.quota.is(decimal_from_json(&quota).unwrap()));
             assert_eq!(got.team_id.unwrap().as_str(), "team_1");
         }
         for bad in [json!(null), json!("many"), json!(true), json!([1])] {
@@ -211,7 +211,7 @@ mod tests {
         let one = json!({ "c_organization_id": "other", "quota": 1 });
         let two = json!({ "c_organization_id": "acme", "quota": "2.50" });
         for list in [json!([one, two]), json!({ "organizations": [one, two] }), json!({ "data": [one, two] })] {
-            assert_eq!(in_list(&list, &acme()).unwrap().unwrap().quota, decimal("2.5"));
+            assert!(in_list(&list, &acme()).unwrap().unwrap().quota.is(decimal("2.5")));
         }
         assert_eq!(in_list(&json!([one]), &acme()), Ok(None));
         assert!(in_list(&json!({ "detail": "no" }), &acme()).is_err());
@@ -226,7 +226,7 @@ mod tests {
         let list = Value::Array(odd.into_iter().chain([good]).collect());
         let got = listing(&list).unwrap();
         assert_eq!(got.keys().map(OrganizationId::as_str).collect::<Vec<_>>(), ["acme"]);
-        assert_eq!(got[&acme()].quota, decimal("2.5"));
+        assert!(got[&acme()].quota.is(decimal("2.5")));
         assert!(listing(&json!({ "detail": "no" })).is_err());
         assert!(listing(&json!([])).unwrap().is_empty());
     }

@@ -48,9 +48,15 @@ impl Breaker {
         }
     }
 
+    /// Whether calls pass freely.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// The backend answered. Returns whether that closed the breaker.
     pub fn succeeded(&mut self) -> bool {
-        let was_closed = matches!(self.state, State::Closed { .. });
+        let was_closed = self.is_closed();
         self.state = State::Closed { failures: 0 };
         !was_closed
     }

@@ -1,6 +1,7 @@
 //! The HTTP client under the backends.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,6 +21,20 @@ impl BaseUrl {
     #[must_use]
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.0)
+    }
+
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = Url::parse(&self.0).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    }
+
+    /// Whether it has a user or a password in it.
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
     }
 
     fn is_plain(&self) -> bool {
@@ -95,8 +110,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_on_this_machine() {
+        for (text, want) in [
+            ("http://localhost:4000", true),
+            ("http://127.0.0.1", true),
+            ("http://127.9.9.9:1", true),
+            ("http://[::1]:4000/v1", true),
+            ("http://localhost.example", false),
+            ("https://10.0.0.1", false),
+            ("http://user:localhost@litellm", false),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().is_loopback(), want, "{text}");
+        }
+    }
+
+    #[test]
     fn a_password_is_not_printed() {
         let url: BaseUrl = "http://user:hunter2@kms:8089".parse().unwrap();
         assert_eq!(format!("{url:?}"), "kms:8089");
+        for (text, want) in [("http://kms:8089/@", false), ("http://u@kms", true), ("http://:p@kms", true)] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().has_login(), want, "{text}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod listing;
 mod outcome;
 mod refunds;
 mod requests;
+mod setup;
 mod transport;
 
 pub use confirm::Confirmation;
@@ -15,4 +16,5 @@ pub use listing::IntentSeen;
 pub use outcome::{FaultKind, StripeFault};
 pub use refunds::{RefundOrder, RefundSeen, RefundStatus};
 pub use requests::{Captured, Card, ChargeOrder, ChargeOutcome, Stripe};
+pub use setup::{SetupSeen, SetupStarted};
 pub use transport::{StripeConfig, Transport};

@@ -223,7 +223,7 @@ impl Stripe {
     }
 }
 
-fn card(method: &PaymentMethod) -> Card {
+pub(super) fn card(method: &PaymentMethod) -> Card {
     let card = method.card.as_ref();
     Card {
         id: method.id.to_string(),

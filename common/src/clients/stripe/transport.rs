@@ -11,7 +11,7 @@ use stripe_client_core::{
 };
 
 use super::outcome::{AnswerHeaders, FaultKind, StripeFault, classify};
-use crate::config::Secret;
+use crate::config::{Reader, Secret, is_this_machine};
 use crate::telemetry;
 
 /// An answer larger than this is not Stripe's.
@@ -26,6 +26,31 @@ pub struct StripeConfig {
     pub secret_key: Secret,
     /// `STRIPE_TIMEOUT`: how long one call may take.
     pub timeout: Duration,
+}
+
+impl StripeConfig {
+    /// Reads `STRIPE_URL`, `STRIPE_SECRET_KEY` and `STRIPE_TIMEOUT`.
+    pub fn read(reader: &mut Reader<'_>, usual_timeout: Duration) -> Self {
+        let url = reader.optional("STRIPE_URL").unwrap_or_else(|| "https://api.stripe.com".to_owned());
+        let url = url.trim().trim_end_matches('/').to_owned();
+        match reqwest::Url::parse(&url) {
+            Ok(parsed) if parsed.scheme() == "https" => {}
+            // The simulator. Anywhere else the key would travel in the open.
+            Ok(parsed) if parsed.scheme() == "http" && is_this_machine(&parsed) => {}
+            _ => reader.problem("STRIPE_URL is not valid: use https://…, or http on this machine".to_owned()),
+        }
+        let secret_key =
+            reader.secret("STRIPE_SECRET_KEY", "the secret key of the Stripe account, sk_test_… or sk_live_…");
+        let key = secret_key.expose();
+        if !key.is_empty()
+            && !["sk_", "rk_"].iter().any(|prefix| key.starts_with(prefix) && key.len() > prefix.len() + 4)
+        {
+            reader.problem(
+                "STRIPE_SECRET_KEY is no secret key: use sk_test_…, sk_live_… or a restricted one, rk_…".to_owned(),
+            );
+        }
+        Self { url, secret_key, timeout: reader.duration("STRIPE_TIMEOUT", usual_timeout) }
+    }
 }
 
 /// Sends requests over pooled connections. Clones share them.

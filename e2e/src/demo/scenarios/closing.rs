@@ -59,7 +59,7 @@ impl Ending {
     /// # Errors
     /// When it did not end so.
     pub(super) async fn check(self, stage: &Stage) -> anyhow::Result<()> {
-        let books = Books::read(&stage.client, &stage.pool, &stage.broker).await.context("reading the books")?;
+        let books = Books::read(stage).await.context("reading the books")?;
         self.table(&books);
         judge(&self.verdicts(&books))?;
         say(format_args!("\n  {} All books agree.", self.moral));
@@ -75,7 +75,7 @@ impl Ending {
         row("kept", &kept);
         let before = Decimal::from(INITIAL_QUOTA);
         row("quota at the ledger", &format_args!("{} → {}", plain(before), plain(books.ledger_quota.to_decimal())));
-        row("quota at the KMS", &format_args!("{} → {}", plain(before), plain(books.kms_quota)));
+        row("quota at the KMS", &format_args!("{} → {}", plain(before), plain(books.quota_in_force)));
         row("recharge history", &books.statuses().join(", "));
         for (name, value) in &self.rows {
             row(name, value);
@@ -93,7 +93,7 @@ impl Ending {
             (stripe, format!("Stripe captured {captured} and gave {refunded} back, no more and no less")),
             (books.one_intent_each(), "Stripe has one payment intent for each recharge, and no other".to_owned()),
             (quota == self.quota, format!("the ledger's quota is {}, as told", plain(self.quota))),
-            (books.kms_quota == quota, "the KMS enforces the ledger's quota".to_owned()),
+            (books.quota_in_force == quota, "the KMS enforces the ledger's quota".to_owned()),
             (books.statuses() == self.statuses, format!("the recharge history says: {}", self.statuses.join(", "))),
             (books.drifts == 0, "the ledger verifies: entries, balances, versions, chain of hashes".to_owned()),
             (books.dead_letters == 0, "there are no dead letters".to_owned()),

@@ -1,0 +1,67 @@
+//! `/api/audit-log`: who changed what.
+
+use common::clock::Timestamp;
+use common::ids::OrganizationId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::FromRow;
+use warp::http::Method;
+
+use super::access::Access;
+use super::history::{page, wrong_cursor};
+use super::operation::{Call, Operation};
+use super::schemas::{Page, PageSize, Position};
+use super::{organization_id, page_size, repo};
+use crate::app::App;
+use crate::http::{Answer, Problem};
+
+/// The routes.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::known(Method::GET, "/api/audit-log", "list_audit_log", Access::ReadOwn, |app, call| {
+            Box::pin(async move { list(&app, &call).await })
+        })
+        .says("Audit log", "Who changed what, newest first. Lines are only ever added.")
+        .query::<OrganizationId>("c_organization_id", "Only what is about this organization.")
+        .query::<Position>("before", "The `next_cursor` of the page before.")
+        .query::<PageSize>("limit", "How many.")
+        .answers::<Page<AuditLine>>(200, "A page of lines."),
+    ]
+}
+
+/// One line of the audit log.
+#[derive(Debug, Serialize, JsonSchema, FromRow)]
+pub(crate) struct AuditLine {
+    /// Grows from line to line.
+    pub(super) id: i64,
+    /// When.
+    at: Timestamp,
+    /// Who: the name of a token and the beginning of its id, `anonymous` where nobody is asked, or `customer`.
+    actor: String,
+    /// What, as a stable word such as `organization.changed`.
+    action: String,
+    /// About whom, if about one.
+    c_organization_id: Option<String>,
+    /// The call that did it: its `x-request-id`.
+    request_id: Option<String>,
+    /// What was there before, where there was something.
+    before: Option<Value>,
+    /// What is there since.
+    after: Option<Value>,
+}
+
+/// `GET /api/audit-log?c_organization_id=&limit=&before=`
+async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let query = &call.request.query;
+    let limit = page_size(query)?;
+    let asked = query.get("c_organization_id").map(organization_id).transpose()?;
+    let own = call.caller.grant.organization.clone();
+    if let Some(asked) = asked.as_ref().filter(|asked| !call.caller.grant.sees(Some(asked.as_str()))) {
+        return Err(super::unknown_organization(asked));
+    }
+    let before =
+        query.get("before").map(|text| text.parse().ok().filter(|id| *id >= 0).ok_or_else(wrong_cursor)).transpose()?;
+    let rows = repo::audit_log(&app.pool, own.or(asked).as_ref(), before, limit + 1).await?;
+    Ok(page(&rows, limit, |line| json!(line), |last| Some(last.id.to_string())))
+}

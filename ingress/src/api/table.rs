@@ -1,0 +1,126 @@
+//! The table of routes: every route that the service has, but those for development.
+
+use std::sync::LazyLock;
+
+use warp::http::Method;
+
+use super::operation::Operation;
+use super::{
+    audit, balance, closing, dead_letters, events, history, openapi, organizations, payment_method, quota, recharge,
+    reconciliations, refund, setup_intent, simulate, sync, tokens, usage, users,
+};
+use crate::{health_routes, pay, webhooks};
+
+/// Every route.
+pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+    [
+        webhooks::operations(),
+        organizations::operations(),
+        closing::operations(),
+        payment_method::operations(),
+        setup_intent::operations(),
+        balance::operations(),
+        usage::operations(),
+        users::operations(),
+        quota::operations(),
+        sync::operations(),
+        recharge::operations(),
+        simulate::operations(),
+        refund::operations(),
+        history::operations(),
+        events::operations(),
+        dead_letters::operations(),
+        reconciliations::operations(),
+        tokens::operations(),
+        audit::operations(),
+        pay::operations(),
+        openapi::operations(),
+        health_routes::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+});
+
+/// What there is at a path.
+pub(crate) enum Found {
+    Operation(&'static Operation, Vec<String>),
+    /// Something, for these methods.
+    Methods(String),
+    Nothing,
+}
+
+/// Finds the route of a request. Where a word and a parameter both fit, the word is meant.
+pub(crate) fn find(method: &Method, path: &str) -> Found {
+    let mut segments: Vec<&str> = path.split('/').skip(1).collect();
+    // `/api/organizations/` is `/api/organizations`.
+    if segments.len() > 1 && segments.last() == Some(&"") {
+        segments.pop();
+    }
+    let here = OPERATIONS.iter().filter_map(|operation| Some((operation, operation.matches(&segments)?)));
+    let mut here: Vec<_> = here.collect();
+    let fewest = here.iter().map(|(_, params)| params.len()).min();
+    here.retain(|(_, params)| Some(params.len()) == fewest);
+    let mut methods: Vec<&str> = here.iter().map(|(operation, _)| operation.method.as_str()).collect();
+    methods.sort_unstable();
+    methods.dedup();
+    let allowed = methods.join(", ");
+    match here.into_iter().find(|(operation, _)| operation.method == *method) {
+        Some((operation, params)) => Found::Operation(operation, params),
+        None if allowed.is_empty() => Found::Nothing,
+        None => Found::Methods(allowed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn found(method: Method, path: &str) -> (&'static str, Vec<String>) {
+        match find(&method, path) {
+            Found::Operation(operation, params) => (operation.id, params),
+            Found::Methods(allowed) => ("allowed", vec![allowed]),
+            Found::Nothing => ("nothing", vec![]),
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let get = |path| found(Method::GET, path);
+        assert_eq!(found(Method::POST, "/webhooks/litellm/limit-exceeded").0, "receive_limit_exceeded");
+        assert_eq!(found(Method::POST, "/webhooks/litellm/alerts/x"), ("receive_litellm_alert", vec!["x".to_owned()]));
+        assert_eq!(get("/api/organizations/").0, "list_organizations");
+        assert_eq!(get("/api/organizations/a/config"), ("get_organization", vec!["a".to_owned()]));
+        assert_eq!(found(Method::PUT, "/api/organizations/a/config"), ("allowed", vec!["GET, PATCH".to_owned()]));
+        assert_eq!(found(Method::POST, "/api/dead-letters/redrive").0, "redrive_dead_letters");
+        assert_eq!(get("/api/dead-letters/redrive"), ("allowed", vec!["POST".to_owned()]));
+        assert_eq!(found(Method::POST, "/api/dead-letters/7/redrive").0, "redrive_dead_letter");
+        for none in [
+            "",
+            "/",
+            "//",
+            "/api",
+            "/api/organizations//",
+            "/pay",
+            "/pay/x/y",
+            "/test/db-insert",
+            "/webhooks/litellm/alerts/",
+        ] {
+            assert_eq!(get(none).0, "nothing", "{none}");
+        }
+    }
+
+    #[test]
+    fn each_call_has_one_name_and_one_place() {
+        let names: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.id).collect();
+        let places: BTreeSet<_> =
+            OPERATIONS.iter().map(|operation| (operation.path, operation.method.as_str())).collect();
+        assert_eq!((names.len(), places.len()), (OPERATIONS.len(), OPERATIONS.len()));
+        for operation in OPERATIONS.iter() {
+            assert!(!operation.summary.is_empty() && !operation.tag.is_empty(), "{}", operation.id);
+            assert!(!operation.answers.is_empty(), "{}", operation.id);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What organizations spend over time, as the syncer saw it.
+
+pub(crate) mod repo;

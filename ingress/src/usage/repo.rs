@@ -1,0 +1,104 @@
+//! Reads `usage_snapshots`, which the syncer writes, and `recharge_records`, which the recharger does.
+
+use common::clock::Timestamp;
+use common::ids::OrganizationId;
+use rust_decimal::Decimal;
+use sqlx::{FromRow, PgConnection};
+
+/// One look at an organization's usage.
+#[derive(Debug, FromRow)]
+pub(crate) struct Look {
+    pub(crate) taken_at: Timestamp,
+    pub(crate) usage: Decimal,
+    pub(crate) quota: Decimal,
+}
+
+/// The last look of each of so many equal parts of a time, newest first. Parts in which nobody looked are left out.
+pub(crate) async fn looks(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    from: Timestamp,
+    to: Timestamp,
+    parts: i32,
+) -> sqlx::Result<Vec<Look>> {
+    sqlx::query_as(
+        "SELECT DISTINCT ON (part) taken_at, usage, quota FROM (
+            SELECT id, taken_at, usage, quota,
+                   width_bucket(extract(epoch FROM taken_at)::float8, extract(epoch FROM $2::timestamptz)::float8,
+                                extract(epoch FROM $3::timestamptz)::float8, $4) AS part
+              FROM usage_snapshots WHERE c_organization_id = $1 AND taken_at >= $2 AND taken_at < $3) looks
+          ORDER BY part DESC, taken_at DESC, id DESC",
+    )
+    .bind(organization.as_str())
+    .bind(from)
+    .bind(to)
+    .bind(parts)
+    .fetch_all(connection)
+    .await
+}
+
+/// What the quota backend said last of the month's usage, and when; none where it can't tell.
+pub(crate) async fn told(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    month: Timestamp,
+) -> sqlx::Result<Option<(Decimal, Timestamp)>> {
+    sqlx::query_as(
+        "SELECT month_usage, taken_at FROM usage_snapshots
+          WHERE c_organization_id = $1 AND month_usage IS NOT NULL AND taken_at >= $2
+          ORDER BY taken_at DESC, id DESC LIMIT 1",
+    )
+    .bind(organization.as_str())
+    .bind(month)
+    .fetch_optional(connection)
+    .await
+}
+
+/// The last look of all, or before a time.
+pub(crate) async fn newest(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    before: Option<Timestamp>,
+) -> sqlx::Result<Option<Look>> {
+    sqlx::query_as(
+        "SELECT taken_at, usage, quota FROM usage_snapshots
+          WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR taken_at < $2)
+          ORDER BY taken_at DESC, id DESC LIMIT 1",
+    )
+    .bind(organization.as_str())
+    .bind(before)
+    .fetch_optional(connection)
+    .await
+}
+
+/// The first look since a time.
+pub(crate) async fn first_since(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    since: Timestamp,
+) -> sqlx::Result<Option<Look>> {
+    sqlx::query_as(
+        "SELECT taken_at, usage, quota FROM usage_snapshots
+          WHERE c_organization_id = $1 AND taken_at >= $2 ORDER BY taken_at, id LIMIT 1",
+    )
+    .bind(organization.as_str())
+    .bind(since)
+    .fetch_optional(connection)
+    .await
+}
+
+/// What was captured of charges since then, and what of these went back since.
+pub(crate) async fn charged(
+    connection: &mut PgConnection,
+    organization: &OrganizationId,
+    since: Timestamp,
+) -> sqlx::Result<(Decimal, Decimal)> {
+    sqlx::query_as(
+        "SELECT COALESCE(sum(total_charge), 0), COALESCE(sum(refunded_total), 0) FROM recharge_records
+          WHERE c_organization_id = $1 AND trigger_event_id IS NOT NULL AND charged_at >= $2",
+    )
+    .bind(organization.as_str())
+    .bind(since)
+    .fetch_one(connection)
+    .await
+}

@@ -1,0 +1,3 @@
+//! `users`: whose keys an organization's are.
+
+pub(crate) mod repo;
