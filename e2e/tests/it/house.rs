@@ -84,6 +84,7 @@ fn pure_files_hold_no_async_and_no_io() {
         "syncer/src/deadline.rs",
         "syncer/src/look/low.rs",
         "syncer/src/standing.rs",
+        "syncer/src/undecided.rs",
         "syncer/src/reconcile/compare.rs",
         "common/src/worker/verdict.rs",
         "common/src/money.rs",

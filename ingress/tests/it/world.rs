@@ -307,7 +307,10 @@ async fn new_database() -> (String, String) {
     // Counted: a free port may come twice.
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("ingress_it_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
+    // A process id may come again, and the database of who had it before may have been left.
+    for sql in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    }
     let (server, _) = admin_url.rsplit_once('/').unwrap();
     let url = format!("{server}/{name}");
     (name, url)

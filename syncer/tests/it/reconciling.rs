@@ -7,7 +7,7 @@ use common::failure::Failure;
 use syncer::{DriftPolicy, Policy};
 
 use crate::kms::{BOTH, Generation, Kms};
-use crate::odd::{OddKms, WHOLE};
+use crate::odd::{self, OddKms, WHOLE};
 use crate::world::{MAX_ATTEMPTS, World, attempt, charged, decimal, only, reconcile, usd};
 
 /// Books a quota in the ledger's tables, as the first transaction of an organization.
@@ -148,21 +148,35 @@ async fn one_that_can_not_be_repaired_now_is_recorded_and_begun() {
 
 #[tokio::test]
 async fn one_that_can_not_be_read_keeps_nobody_else_from_being_compared() {
+    const OTHERS: [&str; 5] = ["b", "c", "d", "e", "hand"];
     let kms = OddKms::start(WHOLE).await;
     let mut world = World::start(kms.url()).await;
-    for id in ["a_odd", "hand"] {
+    for id in OTHERS.into_iter().chain(["a"]) {
         world.organization(id, "usd", None).await;
         book(&world, id, "charge", 50_000).await;
         world.replica().synced(&charged(id, 1, usd("500"))).await;
     }
-    let odd = OddKms::start(crate::odd::Generation { single_get: 403, ..WHOLE }).await;
-    odd.has("hand", "900", None);
-    world.moves_to_kms(odd.url());
-    let replica = world.replica_with(Policy { quota_drift: DriftPolicy::Report, ..Policy::default() });
-    assert_eq!(replica.handle(&reconcile("run")).await.unwrap(), []);
-    let kinds: Vec<_> = findings(&world, "run").await.into_iter().map(|found| (found.0, found.1)).collect();
-    let want = [("quota_drift", "hand"), ("quota_unreadable", "a_odd")];
-    assert_eq!(kinds, want.map(|(kind, id)| (kind.to_owned(), id.to_owned())));
+    let report = Policy { quota_drift: DriftPolicy::Report, ..Policy::default() };
+    // Whoever is not in its list can't be read: it is refused, or nobody answers.
+    for (status, listed, run, want) in [
+        (403, &OTHERS[..], "refused", Some(vec![("quota_drift", "hand"), ("quota_unreadable", "a")])),
+        (503, &OTHERS[..], "silent", Some(vec![("quota_drift", "hand"), ("quota_unreadable", "a")])),
+        (503, &OTHERS[4..], "away", None),
+    ] {
+        let other = OddKms::start(odd::Generation { single_get: status, ..WHOLE }).await;
+        for id in listed {
+            other.has(id, if *id == "hand" { "900" } else { "500" }, None);
+        }
+        world.moves_to_kms(other.url());
+        let replica = world.replica_with(report);
+        let Some(want) = want else {
+            replica.retried(&reconcile(run)).await;
+            continue;
+        };
+        assert_eq!(replica.handle(&reconcile(run)).await.unwrap(), []);
+        let kinds: Vec<_> = findings(&world, run).await.into_iter().map(|found| (found.0, found.1)).collect();
+        assert_eq!(kinds, want.into_iter().map(|(kind, id)| (kind.to_owned(), id.to_owned())).collect::<Vec<_>>());
+    }
     world.end().await;
 }
 
