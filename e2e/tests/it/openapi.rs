@@ -297,8 +297,8 @@ async fn run(stack: &Stack, folder: &Path, config: &str, token: Option<&str>) ->
     std::fs::write(&settings, config)?;
     // Without a token there is little to see: the same answer for whatever is sent.
     let (phases, examples) = match token {
-        Some(_) => ("coverage,fuzzing", setting("OPENAPI_EXAMPLES", "4")),
-        None => ("fuzzing", setting("OPENAPI_EXAMPLES", "2")),
+        Some(_) => ("coverage,fuzzing", setting("OPENAPI_EXAMPLES", "2")),
+        None => ("fuzzing", setting("OPENAPI_EXAMPLES", "1")),
     };
     let mut command = Command::new(python);
     command.args(["-m", "schemathesis.cli", "--config-file"]).arg(&settings);
