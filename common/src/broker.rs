@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod progress;
 
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 pub use self::address::BrokerAddress;
+pub(crate) use self::progress::timestamp;
+pub use self::progress::{Progress, Unknown};
 use crate::contract::Outgoing;
 use crate::dead_letters::redrive_subject;
 use crate::health::Health;

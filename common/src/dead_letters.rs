@@ -4,17 +4,19 @@
 //! sees the message again. That service's loop hands it to its handler as the message that it was, with its own subject
 //! and id, so that nothing is done twice. If it fails again, it is parked again, as a new dead letter.
 
+mod batch;
+
 use std::str::FromStr;
 
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
     DeleteMessageErrorKind, DirectGetError, DirectGetErrorKind, RawMessageErrorKind, Stream,
 };
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use chrono::DateTime;
 
-use crate::broker::{Broker, Definitions, MESSAGE_ID, PublishError, TRACEPARENT};
+use crate::broker::{Broker, Definitions, MESSAGE_ID, PublishError, TRACEPARENT, timestamp};
 use crate::clock::Timestamp;
 use crate::contract::{DeadLetterHeaders, organization_of, streams};
 use crate::ids::OrganizationId;
@@ -133,19 +135,21 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLettersError::Away`] or [`DeadLettersError::Refused`].
     pub async fn page(&self, after: u64, limit: usize) -> Result<(Vec<DeadLetter>, Option<u64>), DeadLettersError> {
-        let stream = self.stream().await?;
+        self.check_connected()?;
         let limit = limit.clamp(1, MAX_PAGE);
         let mut letters: Vec<DeadLetter> = Vec::new();
         let mut last = after;
-        while let Some(next) = last.checked_add(1) {
-            let Some(message) = found(stream.direct_get_next_for_subject(ALL, Some(next)).await)? else { break };
-            if letters.len() == limit {
-                return Ok((letters, Some(last)));
-            }
-            last = message.sequence;
-            letters.push(DeadLetter::of(message));
+        // One more than is wanted tells whether there are more.
+        while let Some(next) = last.checked_add(1).filter(|_| letters.len() <= limit) {
+            let messages = batch::from(&self.broker, next, ALL, limit + 1 - letters.len()).await?;
+            let Some(newest) = messages.last() else { return Ok((letters, None)) };
+            last = newest.sequence;
+            letters.extend(messages.into_iter().map(DeadLetter::of));
         }
-        Ok((letters, None))
+        let has_more = letters.len() > limit;
+        letters.truncate(limit);
+        let next = letters.last().map(|last| last.sequence).filter(|_| has_more);
+        Ok((letters, next))
     }
 
     /// As [`Self::page`], of one organization. So many letters are looked at for a page, whosever they are: it may be
@@ -166,6 +170,22 @@ impl DeadLetters {
             next = letters.last().map(|last| last.sequence);
         }
         Ok((letters, next))
+    }
+
+    /// How many dead letters there are, and when the oldest was parked.
+    ///
+    /// # Errors
+    /// [`DeadLettersError::Away`] or [`DeadLettersError::Refused`].
+    pub async fn parked(&self) -> Result<(u64, Option<Timestamp>), DeadLettersError> {
+        self.check_connected()?;
+        let stream =
+            self.broker.jetstream().get_stream(streams::DEAD_LETTERS).await.map_err(|error| match error.kind() {
+                GetStreamErrorKind::Request => DeadLettersError::Away(error.to_string()),
+                _ => DeadLettersError::Refused(error.to_string()),
+            })?;
+        let state = &stream.cached_info().state;
+        let oldest = (state.messages > 0).then(|| timestamp(state.first_timestamp.unix_timestamp_nanos()));
+        Ok((state.messages, oldest))
     }
 
     /// One dead letter; `None` when there is none with this sequence (any more).
@@ -226,11 +246,13 @@ impl DeadLetters {
         }
     }
 
+    fn check_connected(&self) -> Result<(), DeadLettersError> {
+        if self.broker.is_connected() { Ok(()) } else { Err(DeadLettersError::Away("not connected".to_owned())) }
+    }
+
     /// The stream, unasked: its answers tell soon enough whether it is there.
     async fn stream(&self) -> Result<Stream<()>, DeadLettersError> {
-        if !self.broker.is_connected() {
-            return Err(DeadLettersError::Away("not connected".to_owned()));
-        }
+        self.check_connected()?;
         let stream = self.broker.jetstream().get_stream_no_info(streams::DEAD_LETTERS).await;
         stream.map_err(|error| DeadLettersError::Refused(error.to_string()))
     }
@@ -294,11 +316,6 @@ impl DeadLetter {
         }
         Ok(())
     }
-}
-
-/// The broker's time, which is later than 1677 and earlier than 2262.
-fn timestamp(nanoseconds: i128) -> Timestamp {
-    DateTime::from_timestamp_nanos(i64::try_from(nanoseconds).unwrap_or_default())
 }
 
 #[cfg(test)]

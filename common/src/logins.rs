@@ -6,13 +6,11 @@ mod scram;
 use anyhow::{Context, bail, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::config::{Reader, Secret};
+use crate::config::{Reader, SHORTEST_SECRET, Secret};
 use crate::ids::IdSource;
 
 /// Who has a role, other than people who look.
 const SERVICES: [&str; 4] = ["ingress", "recharger", "ledger", "syncer"];
-/// Shorter passwords are guessed.
-const SHORTEST: usize = 16;
 /// Only one at a time changes a cluster's logins: PostgreSQL refuses two changes of one role at the same moment.
 const LOCK: i64 = 0x6269_6c6c_726f_6c65;
 /// How often it is tried again when somebody on another database of the cluster, whom the lock does not stop, came first.
@@ -58,8 +56,8 @@ impl Login {
         let variable = format!("BILL_{}_DB_PASSWORD", service.to_uppercase());
         let password = reader.secret(&variable, "the password that this service's login is to have");
         let text = password.expose();
-        if !text.is_empty() && (text.len() < SHORTEST || !text.bytes().all(|byte| byte.is_ascii_graphic())) {
-            reader.problem(format!("{variable} must have at least {SHORTEST} characters, all visible ASCII"));
+        if !text.is_empty() && (text.len() < SHORTEST_SECRET || !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            reader.problem(format!("{variable} must have at least {SHORTEST_SECRET} characters, all visible ASCII"));
         }
         let login = Self::of(service, password);
         let name = reader.optional(&format!("BILL_{}_DB_USER", service.to_uppercase()));

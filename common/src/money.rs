@@ -39,10 +39,10 @@ pub struct Currency([u8; 3]);
 
 /// Currencies without minor units at Stripe. ISK and UGX are sent with two decimals there.
 /// Source: Stripe's documentation, "Zero-decimal currencies".
-const ZERO_DECIMAL: [&str; 15] =
+pub const ZERO_DECIMAL: [&str; 15] =
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"];
 /// Currencies with three decimals, of which the last must be 0. Source: as above, "Three-decimal currencies".
-const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+pub const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 
 impl Currency {
     /// US dollar.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod books;
+pub mod browser;
 pub mod client;
 pub mod database;
 pub mod demo;

@@ -24,6 +24,16 @@ pub struct Service {
     log: PathBuf,
 }
 
+/// Where a program of ours is that `cargo xtask` has built.
+///
+/// # Errors
+/// When nobody says where.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = std::env::var_os(tools::BIN_DIR)
+        .with_context(|| format!("{} is not set: run this through `cargo xtask`", tools::BIN_DIR))?;
+    Ok(PathBuf::from(folder).join(name))
+}
+
 impl Service {
     /// Starts a service. Its log goes to `folder`.
     ///
@@ -54,11 +64,9 @@ impl Service {
         folder: &Path,
         env: &[(String, String)],
     ) -> anyhow::Result<Self> {
-        let bin_dir = std::env::var_os(tools::BIN_DIR)
-            .with_context(|| format!("{} is not set: run this through `cargo xtask`", tools::BIN_DIR))?;
         let log = folder.join(format!("{label}.log"));
         let address = format!("127.0.0.1:{port}");
-        let mut program = Program::new(PathBuf::from(bin_dir).join(name))
+        let mut program = Program::new(program(name)?)
             .env("LISTEN", &address)
             .env("BIND", "127.0.0.1")
             .env("PORT", port.to_string())

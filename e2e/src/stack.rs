@@ -21,7 +21,7 @@ use xtask::tools::Tools;
 
 use crate::client::Client;
 use crate::database::Database;
-use crate::service::Service;
+use crate::service::{self, Service};
 use crate::wait;
 
 /// The secret that webhooks are signed with, as in the original plan's commands.
@@ -167,6 +167,22 @@ impl Stack {
     pub fn service(&mut self, name: &str, number: usize) -> anyhow::Result<&mut Service> {
         let label = format!("{name}-{number}");
         self.services.iter_mut().find(|service| service.label == label).with_context(|| format!("no {label}"))
+    }
+
+    /// The first API token, an operator's, made as an operator makes it.
+    ///
+    /// # Errors
+    /// When it was refused, or when anything but the token was printed where the token is, or the token in the log.
+    pub async fn first_token(&self, name: &str) -> anyhow::Result<String> {
+        let mut command = tokio::process::Command::new(service::program("ingress")?);
+        command.args(["token", "--name", name]).env("DATABASE_URL", self.database.url_of("ingress")?);
+        let output = command.output().await?;
+        let log = String::from_utf8(output.stderr)?;
+        anyhow::ensure!(output.status.success(), "{log}");
+        let token = String::from_utf8(output.stdout)?.trim().to_owned();
+        let alone = token.starts_with("bill_") && !token.contains(char::is_whitespace) && !log.contains(&token);
+        anyhow::ensure!(alone, "the token alone, and once: {token} {log}");
+        Ok(token)
     }
 
     /// The address of every ingress.

@@ -17,9 +17,9 @@ use warp::http::{HeaderName, StatusCode};
 
 use crate::api::auth::Auth;
 use crate::config::Config;
+use crate::console::live::Hints;
 use crate::dead_letters::Leader;
 use crate::directory::Directory;
-use crate::events;
 use crate::http::{Answer, Request};
 use crate::limits::SourceLimit;
 use crate::metrics::Metrics;
@@ -29,6 +29,7 @@ use crate::tokens::Tokens;
 use crate::webhooks::alerts::AlertTokens;
 use crate::webhooks::signature::Keys;
 use crate::webhooks::stripe_signature::StripeKeys;
+use crate::{console, events};
 
 /// How long the database may take to tell an outcome to a caller that has waited already.
 const LAST_LOOK: Duration = Duration::from_millis(500);
@@ -42,6 +43,10 @@ pub(crate) struct App {
     pub(crate) publisher: Publisher,
     pub(crate) directory: Directory,
     pub(crate) outcomes: Outcomes,
+    /// For pages of the console that are open.
+    pub(crate) hints: Hints,
+    /// What guards forms where nobody signs in.
+    pub(crate) console_key: console::Key,
     pub(crate) stripe: Stripe,
     /// For the development routes.
     pub(crate) kms: Option<Arc<dyn QuotaBackend>>,

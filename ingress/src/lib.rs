@@ -4,6 +4,7 @@
 mod api;
 mod app;
 mod config;
+mod console;
 mod dead_letters;
 mod dev;
 mod directory;
@@ -18,10 +19,12 @@ mod metrics;
 mod organizations;
 mod outcome;
 mod pay;
+mod pipeline;
 mod publish;
 mod quota;
 mod reconciliations;
 mod routes;
+mod standings;
 mod token_command;
 mod tokens;
 mod usage;
@@ -59,7 +62,7 @@ pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shu
     let address = listener.local_addr()?;
     let parts = Parts::prepare("ingress", config.base.clone(), clock, &shutdown).await?;
     let app = Arc::new(assemble(config, &parts, ids, &shutdown)?);
-    tokio::spawn(app.outcomes.clone().listen(parts.broker.clone(), shutdown.clone()));
+    tokio::spawn(app.outcomes.clone().listen(parts.broker.clone(), app.hints.clone(), shutdown.clone()));
     let ttl = app.config.directory_ttl;
     tokio::spawn(follow::keep(parts.pool.clone(), app.directory.clone(), ttl, shutdown.clone()));
     tokio::spawn(follow::keep(parts.pool.clone(), app.tokens.clone(), ttl, shutdown.clone()));
@@ -84,16 +87,19 @@ pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shu
 
 fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Shutdown) -> anyhow::Result<App> {
     let metrics = metrics::Metrics::new(&parts.registry);
+    let hints = console::live::Hints::default();
     let kms_url = config.kms_url.clone().filter(|_| config.dev_routes);
     let kms = kms_url.map(|url| Kms::new(&KmsConfig::new(url), &parts.registry)).transpose()?;
     let tokens = tokens::Tokens::new(parts.pool.clone(), parts.health.clone(), parts.clock.clone());
     Ok(App {
         clock: parts.clock.clone(),
-        ids,
         pool: parts.pool.clone(),
         publisher: publish::Publisher::new(parts.broker.clone(), metrics.clone()),
-        directory: directory::Directory::new(parts.pool.clone(), parts.health.clone()),
+        directory: directory::Directory::new(parts.pool.clone(), parts.health.clone(), hints.clone()),
         outcomes: outcome::Outcomes::default(),
+        hints,
+        console_key: console::Key::of([ids.fresh(), ids.fresh()]),
+        ids,
         stripe: Stripe::new(config.stripe.clone(), &parts.registry)?,
         kms: kms.map(|kms| Arc::new(kms) as Arc<dyn QuotaBackend>),
         keys: webhooks::signature::Keys::parse(&config.webhook_secrets),

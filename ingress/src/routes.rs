@@ -14,12 +14,12 @@ use warp::http::{HeaderName, HeaderValue, StatusCode};
 use warp::reply::Response;
 
 use crate::api::access::{Access, Verdict, forbidden};
+use crate::api::calls;
 use crate::api::operation::{Call, Operation, Run, Visit};
 use crate::api::table::{self, Found};
-use crate::api::{organization_id, unknown_organization};
 use crate::app::App;
-use crate::dev;
 use crate::http::{Answer, Problem, Request, incoming};
+use crate::{console, dev};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -52,6 +52,10 @@ async fn answer(app: Arc<App>, request: Request) -> Response {
 }
 
 async fn respond(app: Arc<App>, request: Request, id: String) -> Response {
+    if console::has(&request.path) {
+        let response = console::respond(&app, request, &id).await;
+        return counted(&app, console::PREFIX, response, &id);
+    }
     let found = table::find(&request.method, &request.path);
     let (route, answer) = match found {
         Found::Operation(operation, params) => (operation.path, perform(&app, operation, params, request, &id).await),
@@ -61,50 +65,28 @@ async fn respond(app: Arc<App>, request: Request, id: String) -> Response {
         }
         Found::Nothing => ("none", Problem::no_route().into()),
     };
-    let status = answer.status;
+    counted(&app, route, answer.into_response(), &id)
+}
+
+fn counted(app: &App, route: &str, response: Response, id: &str) -> Response {
+    let status = response.status();
     app.metrics.requests.with_label_values(&[route, status.as_str()]).inc();
     if status.is_server_error() {
         tracing::warn!(status = status.as_u16(), route, "a request could not be done");
     }
-    finished(&app, answer.into_response(), &id)
+    finished(app, response, id)
 }
 
 async fn perform(app: &Arc<App>, operation: &Operation, params: Vec<String>, request: Request, id: &str) -> Answer {
     let done = match operation.run {
         Run::Before => Err(Problem::no_route()),
         Run::Open(run) => run(app.clone(), Visit::new(request, params)).await,
-        Run::Known(run) => match admit(app, operation, params, request, id).await {
-            Ok(call) => run(app.clone(), call).await,
+        Run::Known(run) => match app.auth.caller(&request, id, app.clock.now()).await {
+            Ok(caller) => calls::perform(app, operation, run, Call::new(request, caller, params)).await,
             Err(problem) => Err(problem),
         },
     };
     done.unwrap_or_else(Answer::from)
-}
-
-/// Who calls, whether he may, and whether it can be done at the moment.
-async fn admit(
-    app: &App,
-    operation: &Operation,
-    params: Vec<String>,
-    request: Request,
-    id: &str,
-) -> Result<Call, Problem> {
-    let caller = app.auth.caller(&request, id, app.clock.now()).await?;
-    let about = params.first().map(String::as_str);
-    match operation.access.verdict(&caller.grant, about) {
-        Verdict::Allowed => {}
-        Verdict::Forbidden => return Err(forbidden(&caller.grant)),
-        Verdict::Unknown => {
-            let organization = organization_id(about.unwrap_or_default())?;
-            return Err(unknown_organization(&organization));
-        }
-    }
-    // Said at once, not after waiting for a connection. The status URL knows something without the database, and dead
-    // letters are in the broker: when the database is down is when somebody looks at them.
-    if !operation.without_database && !app.directory.database_is_up() {
-        return Err(Problem::no_database());
-    }
-    Ok(Call::new(request, caller, params))
 }
 
 /// The development routes: for operators, which with `API_AUTH=off` everybody is.

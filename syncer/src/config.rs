@@ -7,12 +7,10 @@ use std::time::Duration;
 use common::clients::quota::BaseUrl;
 use common::clients::quota::kms::KmsConfig;
 use common::clients::quota::litellm::LitellmConfig;
-use common::config::{Base, ConfigError, Env, Reader, Secret};
+use common::config::{Base, ConfigError, Env, Reader, SHORTEST_SECRET, Secret};
 
 /// The longest `KMS_TIMEOUT` and `LITELLM_TIMEOUT`: a call is made while a row of the database is locked.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The shortest key of a LiteLLM on another machine: who has it, has all of its quotas.
-const SHORTEST_KEY: usize = 16;
 /// The longest span that any of the others may be: more is a slip of the pen.
 const LONGEST_SPAN: Duration = Duration::from_secs(7 * 86_400);
 
@@ -177,8 +175,8 @@ fn read_key(reader: &mut Reader<'_>, url: Option<&BaseUrl>) -> Secret {
     let here = url.is_some_and(BaseUrl::is_loopback);
     if !key.chars().all(|c| c.is_ascii_graphic()) {
         reader.problem(format!("{name} has characters that no key has: use letters, digits and signs of ASCII"));
-    } else if !key.is_empty() && key.len() < SHORTEST_KEY && !here {
-        reader.problem(format!("{name} is too short: use at least {SHORTEST_KEY} characters, hard to guess"));
+    } else if !key.is_empty() && key.len() < SHORTEST_SECRET && !here {
+        reader.problem(format!("{name} is too short: use at least {SHORTEST_SECRET} characters, hard to guess"));
     }
     Secret::new(key)
 }

@@ -1,8 +1,10 @@
 //! One file for each command.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 mod release;
 pub(crate) mod schemas;
+pub(crate) mod screenshots;
 pub(crate) mod test;
 pub(crate) mod token;
 pub(crate) mod torture;

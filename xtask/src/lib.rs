@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+pub mod bench;
 pub mod demo;
 pub mod folder;
 pub mod identity;
@@ -17,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod processes;
 mod random;
+pub mod screenshots;
 mod spawner;
 pub mod tools;
 pub mod torture;

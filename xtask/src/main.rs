@@ -19,13 +19,17 @@ cargo xtask <command>
                                     if it is there, else with `cargo test`
   torture [--seed N] [--minutes M] … start everything for real, break it in every way while it works, and
                                     judge by the books of Stripe and the KMS whether the promise was kept
+  bench [--only PART] [--save FILE] …  build everything for release, start it for real on a year of data, and tell
+                                    each number beside the limit that it is measured against
+  screenshots [--only NAME] [--language en|zh]  start everything for real, take a picture of every page of the
+                                    console, and tell what is wrong with one
   token --name NAME […]             make an API token in the database that DATABASE_URL names, and print it once
   schemas [--check]                 write the JSON Schemas and the AsyncAPI document into nats/
                                     (or fail if they differ)
   help                              this text
 
-demo, test and torture look for nats-server (2.11 or newer) and PostgreSQL (15 or newer) and install what the
-machine lacks, saying so. To choose them yourself, set BILL_NATS_SERVER (the program) and
+demo, test, torture, bench and screenshots look for nats-server (2.11 or newer) and PostgreSQL (15 or newer) and
+install what the machine lacks, saying so. To choose them yourself, set BILL_NATS_SERVER (the program) and
 BILL_POSTGRES_BIN (the folder of initdb, pg_ctl and postgres).";
 
 fn main() -> ExitCode {
@@ -39,9 +43,11 @@ fn main() -> ExitCode {
 
 fn run(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
     match command {
+        "bench" => commands::bench::run(&args),
         "demo" => commands::demo::run(&args),
         "test" => commands::test::prepare(&args),
         commands::test::SUPERVISE => commands::test::supervise(&args),
+        "screenshots" => commands::screenshots::run(&args),
         "schemas" => commands::schemas::run(&args),
         "token" => commands::token::run(&args),
         "torture" => commands::torture::run(&args),

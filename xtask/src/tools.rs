@@ -1,6 +1,8 @@
 //! Finding the servers and clients that development and tests need, or installing them.
 
 mod apt;
+mod axe;
+mod chromium;
 mod nats;
 mod postgres;
 mod python;
@@ -28,6 +30,12 @@ pub const POSTGRES_BIN: &str = "BILL_POSTGRES_BIN";
 pub const STRIPE_PYTHON: &str = "BILL_STRIPE_PYTHON";
 /// Names the Python interpreter that has schemathesis.
 pub const SCHEMATHESIS: &str = "BILL_SCHEMATHESIS";
+/// Names the Chromium that tests use the console with.
+pub const CHROMIUM: &str = "BILL_CHROMIUM";
+/// Names the chromedriver of the same version.
+pub const CHROMEDRIVER: &str = "BILL_CHROMEDRIVER";
+/// Names axe-core's script, `axe.min.js`.
+pub const AXE: &str = "BILL_AXE";
 /// Names the folder of the programs that `cargo xtask` has built.
 pub const BIN_DIR: &str = "BILL_BIN_DIR";
 /// Names the PostgreSQL that all tests share: the database `postgres`, as a superuser.
@@ -44,6 +52,12 @@ pub struct Tools {
     pub stripe_python: Option<PathBuf>,
     /// A Python interpreter that has schemathesis; only the test of the API's documentation needs it.
     pub schemathesis: Option<PathBuf>,
+    /// Chromium; only tests and pictures of the console need it.
+    pub chromium: Option<PathBuf>,
+    /// The chromedriver of the same version.
+    pub chromedriver: Option<PathBuf>,
+    /// axe-core's script; only tests and pictures of the console need it.
+    pub axe: Option<PathBuf>,
 }
 
 impl Tools {
@@ -55,14 +69,32 @@ impl Tools {
             postgres_bin: postgres::find_or_install()?,
             stripe_python: None,
             schemathesis: None,
+            chromium: None,
+            chromedriver: None,
+            axe: None,
         })
     }
 
-    /// The same, and Stripe's Python SDK and schemathesis.
+    /// The same, and Stripe's Python SDK, schemathesis, Chromium and axe-core.
     pub fn find_or_install_for_tests() -> Result<Self> {
         let tools = Self::find_or_install()?;
         let _lock = lock()?;
-        Ok(Self { stripe_python: stripe::find_or_install()?, schemathesis: schemathesis::find_or_install()?, ..tools })
+        let (stripe_python, schemathesis) = (stripe::find_or_install()?, schemathesis::find_or_install()?);
+        let axe = Some(axe::find_or_install()?);
+        Ok(Self { stripe_python, schemathesis, axe, ..tools }.with(chromium::find_or_install()?))
+    }
+
+    /// What pictures of the console need: the servers, Chromium, axe-core, and a font with Chinese characters.
+    pub fn find_or_install_for_screenshots() -> Result<Self> {
+        let tools = Self::find_or_install()?;
+        let _lock = lock()?;
+        chromium::find_or_install_chinese_fonts()?;
+        let axe = Some(axe::find_or_install()?);
+        Ok(Self { axe, ..tools }.with(chromium::find_or_install()?))
+    }
+
+    fn with(self, found: chromium::Chromium) -> Self {
+        Self { chromium: Some(found.browser), chromedriver: Some(found.driver), ..self }
     }
 
     /// What `cargo xtask` found, as it tells the programs that it starts.
@@ -70,14 +102,21 @@ impl Tools {
         let nats_server = required(NATS_SERVER)?;
         let postgres_bin = required(POSTGRES_BIN)?;
         let (stripe_python, schemathesis) = (optional(STRIPE_PYTHON), optional(SCHEMATHESIS));
-        Ok(Self { nats_server, postgres_bin, stripe_python, schemathesis })
+        let (chromium, chromedriver, axe) = (optional(CHROMIUM), optional(CHROMEDRIVER), optional(AXE));
+        Ok(Self { nats_server, postgres_bin, stripe_python, schemathesis, chromium, chromedriver, axe })
     }
 
     /// The variables from which [`Tools::from_env`] reads them.
     pub fn envs(&self) -> Vec<(&'static str, PathBuf)> {
         let always = [(NATS_SERVER, self.nats_server.clone()), (POSTGRES_BIN, self.postgres_bin.clone())];
-        let tests = [(STRIPE_PYTHON, &self.stripe_python), (SCHEMATHESIS, &self.schemathesis)];
-        let tests = tests.into_iter().filter_map(|(variable, python)| Some((variable, python.clone()?)));
+        let tests = [
+            (STRIPE_PYTHON, &self.stripe_python),
+            (SCHEMATHESIS, &self.schemathesis),
+            (CHROMIUM, &self.chromium),
+            (CHROMEDRIVER, &self.chromedriver),
+            (AXE, &self.axe),
+        ];
+        let tests = tests.into_iter().filter_map(|(variable, found)| Some((variable, found.clone()?)));
         always.into_iter().chain(tests).collect()
     }
 }

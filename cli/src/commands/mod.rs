@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod organizations;
+mod overview;
 mod quotas;
 mod recharges;
 mod reconciliations;
@@ -66,6 +67,10 @@ pub(crate) enum Command {
     /// Organizations: their policy, card, balance and users
     #[command(subcommand)]
     Org(organizations::Organizations),
+    /// How organizations stand: who needs a person first
+    Standings(overview::Standings),
+    /// How the chain is: what waits, and since when
+    Pipeline,
     /// Charge an organization's card now, and raise its quota
     Recharge(recharges::Recharge),
     /// An organization's recharges, newest first
@@ -158,6 +163,8 @@ impl Command {
     pub(crate) fn call(self, make: &Make) -> Result<Call, String> {
         Ok(match self {
             Self::Org(command) => command.call()?,
+            Self::Standings(command) => command.call(),
+            Self::Pipeline => overview::pipeline(),
             Self::Recharge(command) => command.call(make),
             Self::History(List { id, many }) => recharges::history(&id, many.limit()),
             Self::Chain(command) => command.call(),

@@ -33,6 +33,9 @@ pub(crate) struct Simulate {
     /// Over the usage of so many last days; otherwise: now, as the sweep would see it
     #[arg(long, value_name = "N")]
     days: Option<u32>,
+    /// For a person who asks for so much
+    #[arg(long, conflicts_with_all = ["days", "usage"], value_name = "AMOUNT", value_parser = values::amount)]
+    amount: Option<Decimal>,
     /// For a webhook that says that so much is spent
     #[arg(long, requires = "limit", value_name = "AMOUNT", value_parser = values::amount)]
     usage: Option<Decimal>,
@@ -49,14 +52,15 @@ pub(crate) struct Simulate {
 
 impl Simulate {
     pub(super) fn call(self) -> Call {
-        let Self { id, days, usage, limit, exceeded_by, settings } = self;
+        let Self { id, days, amount, usage, limit, exceeded_by, settings } = self;
         let event = usage.map(|_| {
             let event = Body::new().amount("current_usage", usage).amount("current_limit", limit);
             Value::from(event.amount("exceeded_by", exceeded_by))
         });
         let policy = Body::new().settings(settings);
         let policy = (!policy.is_empty()).then(|| Value::from(policy));
-        let body = Body::new().maybe("event", event).maybe("days", days).maybe("policy", policy);
+        let body =
+            Body::new().maybe("event", event).maybe("days", days).amount("amount", amount).maybe("policy", policy);
         Call::post(&[&"organizations", &id, &"simulate"], simulation).body(body)
     }
 }

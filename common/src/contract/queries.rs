@@ -30,8 +30,9 @@ pub trait Query: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// A dry run: what would the policy charge? With an event: for that. With days: over so many days of usage. With neither:
-/// now, as the sweep would see it. Nothing is charged or stored. Answered by `recharger`.
+/// A dry run: what would be charged? With an event: for that. With days: over so many days of usage. With an amount: for
+/// a person who asks for it. With none of them: now, as the sweep would see it. Nothing is charged or stored. Answered by
+/// `recharger`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SimulationRequestV1 {
     /// A limit-exceeded webhook as it would come
@@ -41,6 +42,10 @@ pub struct SimulationRequestV1 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 90))]
     pub days: Option<u32>,
+    /// What a person asks for, in the organization's currency; neither with an event nor with days
+    #[serde(default, deserialize_with = "exact_or_null", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "exact_or_null_schema")]
+    pub amount: Option<Decimal>,
     /// What of the policy is different from what is saved
     #[serde(default)]
     pub policy: PolicyChangesV1,
@@ -126,7 +131,7 @@ pub struct SimulationV1 {
     pub c_organization_id: OrganizationId,
     /// What all amounts are in
     pub currency: Currency,
-    /// What would be done about the event, or now; absent when only days were asked for
+    /// What would be done about the event, about the amount, or now; absent when only days were asked for
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<SimulatedDecisionV1>,
     /// What would have been done over the days; absent when they were not asked for
@@ -151,9 +156,9 @@ pub enum Would {
 pub struct SimulatedDecisionV1 {
     /// What would be done
     pub would: Would,
-    /// The usage that was decided on: the event's, or the last that was seen
-    pub usage: Number,
-    /// When that was seen; null for an event
+    /// The usage that was decided on: the event's, or the last that was seen; null for an amount, which no usage matters to
+    pub usage: Option<Number>,
+    /// When that was seen; null for an event or an amount
     pub usage_at: Option<Timestamp>,
     /// The quota that was decided on: the event's limit, or the ledger's quota
     pub quota: Number,
@@ -297,7 +302,8 @@ mod tests {
         assert_eq!(asked.policy.max_monthly_amount, Some(Some(tenths(1001))));
         assert_eq!((asked.policy.target_balance, asked.policy.minimum_balance), (Some(tenths(3)), None));
         let event = asked.event.as_ref().unwrap();
-        assert_eq!((event.current_usage, event.exceeded_by), (tenths(5201), None));
+        assert_eq!((event.current_usage, event.exceeded_by, asked.amount), (tenths(5201), None, None));
+        assert_eq!(read(json!({"amount": "0.30"})).amount, Some(Decimal::new(30, 2)));
         let again = serde_json::to_vec(&asked).unwrap();
         assert_eq!(serde_json::from_slice::<SimulationRequestV1>(&again).unwrap(), asked);
         let daily = json!({"policy": {"max_daily_recharges": 1.5}});

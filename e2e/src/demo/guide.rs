@@ -8,7 +8,11 @@ use crate::client::Client;
 use crate::stack::WEBHOOK_SECRET;
 
 const KMS: &str = r#"
-Everything stays up until Ctrl-C. What you do shows here as it passes. To copy into another terminal:
+Everything stays up until Ctrl-C. What you do shows here as it passes.
+
+The console, where you are signed in already: @INGRESS@/console
+
+To copy into another terminal:
 
 # an organization, a card, and its first sync with the KMS
 curl -sw '\n' -X POST @INGRESS@/api/organizations -H 'content-type: application/json' -d '{"c_organization_id":"acme","minimum_balance":100,"target_balance":500,"auto_recharge_enabled":true,"minimum_recharge_amount":200}'
@@ -35,7 +39,11 @@ curl -sw '\n' @STRIPE@/_sim/books
 curl -sw '\n' @KMS@/_sim/books"#;
 
 const LITELLM: &str = r#"
-Everything stays up until Ctrl-C. What you do shows here as it passes. To copy into another terminal:
+Everything stays up until Ctrl-C. What you do shows here as it passes.
+
+The console, where you are signed in already: @INGRESS@/console
+
+To copy into another terminal:
 
 # an organization, a card, and its first sync: nobody has named a team, so one of the same name is made in LiteLLM
 @KEY@

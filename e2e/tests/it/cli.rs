@@ -1,14 +1,13 @@
 //! `bill`, the program that people use, against a whole system that asks everybody for a token.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
-use e2e::{Options, Stack, books};
-use serde_json::Value;
+use common::broker::Definitions;
+use e2e::{Options, Stack, books, service};
+use serde_json::{Value, json};
 use tokio::process::Command;
 use xtask::ports;
-use xtask::tools::BIN_DIR;
 
 /// What a command wrote, and how it ended.
 #[derive(Debug)]
@@ -26,8 +25,7 @@ impl Ended {
 }
 
 fn program(name: &str) -> anyhow::Result<Command> {
-    let folder = std::env::var_os(BIN_DIR).with_context(|| format!("{BIN_DIR} is not set"))?;
-    let mut command = Command::new(PathBuf::from(folder).join(name));
+    let mut command = Command::new(service::program(name)?);
     command.stdin(Stdio::null()).env("TZ", "UTC").env("NO_PROXY", "127.0.0.1").kill_on_drop(true);
     Ok(command)
 }
@@ -76,14 +74,11 @@ impl Person {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_do_their_work_with_the_command_line() -> anyhow::Result<()> {
     let stack = Stack::start(Options::default().with("API_AUTH", "on")).await?;
-    let mut make = program("ingress")?;
-    make.args(["token", "--name", "ops"]).env("DATABASE_URL", stack.database.url_of("ingress")?);
-    let first = ended(&mut make).await?;
-    ensure!(first.code == 0, "{first:?}");
-    let person = Person { url: stack.client.ingress.clone(), token: first.out.trim().to_owned() };
+    let person = Person { url: stack.client.ingress.clone(), token: stack.first_token("ops").await? };
 
     organizations(&person).await?;
     let recharge = recharges(&person).await?;
+    overview(&person).await?;
     wrong_commands(&person, &recharge).await?;
     viewer(&person).await?;
 
@@ -96,6 +91,29 @@ async fn people_do_their_work_with_the_command_line() -> anyhow::Result<()> {
     assert_eq!(unreachable.json()?["idempotency_key"], "k-1");
     assert!(unreachable.err.contains("trying again with Idempotency-Key k-1"), "{unreachable:?}");
     stack.stop().await
+}
+
+/// What an operator looks at first: everything can be told, with what ingress may ask.
+async fn overview(person: &Person) -> anyhow::Result<()> {
+    let told = person.json("pipeline").await?;
+    let consumers = told["consumers"].as_array().context("no consumers")?;
+    assert_eq!(consumers.len(), Definitions::committed()?.consumers.len(), "{told}");
+    assert!(consumers.iter().all(|one| one["problem"].is_null() && one["pending"].is_u64()), "{told}");
+    assert_eq!((&told["unknown"], &told["dead_letters"]["count"]), (&json!([]), &json!(0)), "{told}");
+    assert_eq!(told["outside"]["stripe"]["last_answer"]["outcome"], "charged", "{told}");
+    assert!(person.does("pipeline").await?.contains("consumers"));
+
+    let told = person.json("standings --search ACM").await?;
+    let acme = &told["items"][0];
+    let stands = ["quota", "synced_quota", "behind"].map(|name| acme[name].to_string());
+    assert_eq!(stands, ["25.50", "25.50", "false"], "{told}");
+    assert_eq!(acme["last_recharge"]["status"], "settled", "{told}");
+    let all = person.does("standings").await?;
+    assert!(all.contains("acme") && all.contains("beta"), "{all}");
+
+    let would = person.json("simulate acme --amount 25").await?;
+    assert_eq!((&would["decision"]["would"], &would["decision"]["usage"]), (&json!("charge"), &json!(null)), "{would}");
+    Ok(())
 }
 
 async fn organizations(person: &Person) -> anyhow::Result<()> {

@@ -1,12 +1,10 @@
 //! A service that is told something unusable says all that is wrong, at once, and does not start.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use xtask::tools::BIN_DIR;
+use e2e::service::program;
 
 /// How long a service may take to end that should not have started.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -98,8 +96,7 @@ const SERVICES: [Needs; 4] = [
 
 /// Starts a service with these variables and nothing else, and returns what it says when it ends by itself.
 fn refusal(service: &str, variables: &BTreeMap<&str, &str>) -> anyhow::Result<(Option<i32>, String)> {
-    let folder = std::env::var_os(BIN_DIR).context("run this through `cargo xtask test`")?;
-    let mut command = Command::new(PathBuf::from(folder).join(service));
+    let mut command = Command::new(program(service)?);
     command.env_clear().envs(variables).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     // One that does start would go on for ever.

@@ -49,7 +49,8 @@ fn dependencies(krate: &str) -> BTreeSet<String> {
 
 #[test]
 fn imports_run_one_way() {
-    let ours = ["common", "ingress", "recharger", "ledger", "syncer", "cli", "simulators", "e2e", "model", "xtask"];
+    let ours =
+        ["common", "ingress", "recharger", "ledger", "syncer", "cli", "simulators", "e2e", "bench", "model", "xtask"];
     for (krate, allowed) in [("common", vec![]), ("cli", vec!["common"]), ("simulators", vec![]), ("xtask", vec![])]
         .into_iter()
         .chain(SERVICES.map(|service| (service, vec!["common"])))
@@ -95,11 +96,29 @@ fn pure_files_hold_no_async_and_no_io() {
         "ingress/src/webhooks/signature.rs",
         "ingress/src/webhooks/stripe_signature.rs",
         "ingress/src/webhooks/stripe_event.rs",
+        "ingress/src/api/filters.rs",
         "ingress/src/events/steps.rs",
         "ingress/src/outcome/answers.rs",
         "ingress/src/pay/page.rs",
         "ingress/src/pay/record.rs",
         "ingress/src/dead_letters/preview.rs",
+        "ingress/src/console/amount.rs",
+        "ingress/src/console/cookie.rs",
+        "ingress/src/console/form.rs",
+        "ingress/src/console/guard.rs",
+        "ingress/src/console/moment.rs",
+        "ingress/src/console/text/mod.rs",
+        "ingress/src/standings/cursor.rs",
+        "bench/src/fleet/books.rs",
+        "bench/src/fleet/life.rs",
+        "bench/src/fleet/life/back.rs",
+        "bench/src/fleet/life/charging.rs",
+        "bench/src/fleet/life/triggers.rs",
+        "bench/src/fleet/office.rs",
+        "bench/src/fleet/plan.rs",
+        "bench/src/fleet/profile.rs",
+        "bench/src/fleet/recharge.rs",
+        "bench/src/fleet/rows.rs",
         "cli/src/values.rs",
         "cli/src/failure.rs",
         "cli/src/show/chain.rs",
@@ -118,7 +137,7 @@ fn pure_files_hold_no_async_and_no_io() {
 
 #[test]
 fn sql_stands_only_in_repo_files() {
-    for krate in SERVICES {
+    for krate in SERVICES.into_iter().chain(["bench"]) {
         for file in sources_of(krate) {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             let code = code(&file);
@@ -132,7 +151,7 @@ fn sql_stands_only_in_repo_files() {
 
 #[test]
 fn only_the_clock_reads_the_time_and_only_ids_draws() {
-    for krate in ["common", "ingress", "recharger", "ledger", "syncer", "cli"] {
+    for krate in ["common", "ingress", "recharger", "ledger", "syncer", "cli", "bench"] {
         for file in sources_of(krate) {
             let code = code(&file);
             let ambient = ["Utc::now", "SystemTime::now", "new_v4"].iter().any(|call| code.contains(call));
@@ -144,7 +163,9 @@ fn only_the_clock_reads_the_time_and_only_ids_draws() {
 
 #[test]
 fn no_crate_has_unsafe_code() {
-    for krate in ["common", "ingress", "recharger", "ledger", "syncer", "cli", "simulators", "e2e", "model", "xtask"] {
+    for krate in
+        ["common", "ingress", "recharger", "ledger", "syncer", "cli", "simulators", "e2e", "bench", "model", "xtask"]
+    {
         let lib = fs::read_to_string(root().join(krate).join("src/lib.rs")).unwrap();
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{krate}/src/lib.rs");
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod browser;
 mod bursts;
 mod chain;
 mod cli;

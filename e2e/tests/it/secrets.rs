@@ -1,9 +1,6 @@
 //! A whole run with tokens, cards, links and wrong guesses, logged as loudly as an operator may ask for it: no log has a
 //! secret in it.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use anyhow::{Context, ensure};
 use e2e::client::limit_exceeded;
 use e2e::secrets::leaks;
@@ -11,20 +8,6 @@ use e2e::stack::{ALERT_TOKEN, SERVICES};
 use e2e::{Options, Stack, wait};
 use reqwest::Method;
 use serde_json::{Value, json};
-use xtask::tools::BIN_DIR;
-
-/// The first token, made as an operator makes it.
-fn first_token(stack: &Stack) -> anyhow::Result<String> {
-    let program = PathBuf::from(std::env::var_os(BIN_DIR).context("run this through `cargo xtask test`")?);
-    let mut command = Command::new(program.join("ingress"));
-    command.args(["token", "--name", "ann"]).env("DATABASE_URL", stack.database.url_of("ingress")?);
-    let output = command.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let log = String::from_utf8(output.stderr)?;
-    let token = String::from_utf8(output.stdout)?.trim().to_owned();
-    ensure!(token.starts_with("bill_") && !log.contains(&token), "the token alone, and once: {token} {log}");
-    Ok(token)
-}
 
 async fn call(stack: &Stack, token: &str, method: Method, path: &str, body: Value) -> anyhow::Result<(u16, Value)> {
     let url = format!("{}/api/{path}", stack.client.ingress);
@@ -36,7 +19,7 @@ async fn call(stack: &Stack, token: &str, method: Method, path: &str, body: Valu
 async fn no_log_has_a_secret_in_it() -> anyhow::Result<()> {
     let options = Options::default().with("API_AUTH", "on").with("RUST_LOG", "debug");
     let stack = Stack::start(options).await?;
-    let ann = first_token(&stack)?;
+    let ann = stack.first_token("ann").await?;
     let post = async |path: &str, body: Value| {
         let (status, answer) = call(&stack, &ann, Method::POST, path, body).await?;
         ensure!(status < 300, "{path}: {status} {answer}");

@@ -9,9 +9,10 @@ use sqlx::FromRow;
 use warp::http::Method;
 
 use super::access::Access;
-use super::history::{page, wrong_cursor};
+use super::filters::{Dotted, words};
+use super::history::{page, read_number_cursor};
 use super::operation::{Call, Operation};
-use super::schemas::{Page, PageSize, Position};
+use super::schemas::{Page, PageSize, Position, Words};
 use super::{organization_id, page_size, repo};
 use crate::app::App;
 use crate::http::{Answer, Problem};
@@ -24,6 +25,11 @@ pub(crate) fn operations() -> Vec<Operation> {
         })
         .says("Audit log", "Who changed what, newest first. Lines are only ever added.")
         .query::<OrganizationId>("c_organization_id", "Only what is about this organization.")
+        .query::<Dotted>(
+            "action",
+            "Only this action, as `organization.changed`, or all that begin so, as `organization`.",
+        )
+        .query::<Words<LONGEST_ACTOR>>("actor", "Only what was done with this token: its name, or the whole actor.")
         .query::<Position>("before", "The `next_cursor` of the page before.")
         .query::<PageSize>("limit", "How many.")
         .answers::<Page<AuditLine>>(200, "A page of lines."),
@@ -51,7 +57,19 @@ pub(crate) struct AuditLine {
     after: Option<Value>,
 }
 
-/// `GET /api/audit-log?c_organization_id=&limit=&before=`
+/// Longer than any actor is.
+const LONGEST_ACTOR: usize = 200;
+
+/// Which lines are asked for.
+pub(super) struct Which<'a> {
+    pub(super) organization: Option<&'a OrganizationId>,
+    /// An action, or its beginning up to a dot.
+    pub(super) action: Option<&'a str>,
+    /// An actor, or the name of a token, which others may have, too.
+    pub(super) actor: Option<&'a str>,
+}
+
+/// `GET /api/audit-log?c_organization_id=&action=&actor=&limit=&before=`
 async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let query = &call.request.query;
     let limit = page_size(query)?;
@@ -60,8 +78,13 @@ async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     if let Some(asked) = asked.as_ref().filter(|asked| !call.caller.grant.sees(Some(asked.as_str()))) {
         return Err(super::unknown_organization(asked));
     }
-    let before =
-        query.get("before").map(|text| text.parse().ok().filter(|id| *id >= 0).ok_or_else(wrong_cursor)).transpose()?;
-    let rows = repo::audit_log(&app.pool, own.or(asked).as_ref(), before, limit + 1).await?;
+    let before = query.get("before").map(read_number_cursor).transpose()?;
+    let organization = own.or(asked);
+    let which = Which {
+        organization: organization.as_ref(),
+        action: Dotted::read(query, "action")?,
+        actor: words(query, "actor", LONGEST_ACTOR)?,
+    };
+    let rows = repo::audit_log(&app.pool, &which, before, limit + 1).await?;
     Ok(page(&rows, limit, |line| json!(line), |last| Some(last.id.to_string())))
 }

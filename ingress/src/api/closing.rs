@@ -92,13 +92,9 @@ async fn change(app: &App, id: &str, close: bool, caller: &Caller) -> Result<Ans
     repo::set_closed(&mut transaction, &id, close.then_some(now), now).await?;
     let after = repo::find(&mut transaction, &id).await?.ok_or_else(|| unknown_organization(&id))?;
     let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: if close { "organization.closed" } else { "organization.reopened" },
-        organization: Some(&id),
-        request_id: &caller.request_id,
         before: Some(before.to_json()),
         after: Some(after.to_json()),
+        ..caller.audits(now, if close { "organization.closed" } else { "organization.reopened" }, Some(&id))
     };
     repo::audit(&mut transaction, entry).await?;
     transaction.commit().await?;

@@ -1,16 +1,19 @@
 //! `GET /api/organizations/:id/recharge-history` and `…/webhook-events`: newest first, in pages.
 
 use common::clock::Timestamp;
+use common::contract::TriggerKind;
 use common::ids::EventId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::Method;
 
 use super::access::Access;
+use super::filters::{Choice, OneOf, Period, choice};
 use super::operation::Operation;
-use super::schemas::{EventCursor, Page, PageSize, UuidCursor};
+use super::schemas::{EventCursor, Moment, Page, PageSize, UuidCursor};
 use super::{organization_id, page_size, readable};
 use crate::app::App;
+use crate::events::repo::{WhichEvents, WhichRecharges};
 use crate::events::view::{EventView, RechargeView};
 use crate::events::{EventRow, Recharge, repo};
 use crate::http::{Answer, Problem, Request};
@@ -29,6 +32,10 @@ pub(crate) fn operations() -> Vec<Operation> {
             |app, call| Box::pin(async move { recharges(&app, &call.request, call.param(0)).await }),
         )
         .says("Recharges", "An organization's recharges, newest first.")
+        .query::<OneOf<Status>>("status", "Only those that stand there.")
+        .query::<OneOf<Cause>>("triggered_by", "Only those that this caused.")
+        .query::<Moment>("from", "Only those that were claimed since then.")
+        .query::<Moment>("to", "Only those that were claimed before then.")
         .query::<UuidCursor>("before", "The `next_cursor` of the page before.")
         .query::<PageSize>("limit", "How many.")
         .answers::<Page<RechargeView>>(200, "A page of recharges."),
@@ -40,36 +47,87 @@ pub(crate) fn operations() -> Vec<Operation> {
             |app, call| Box::pin(async move { events(&app, &call.request, call.param(0)).await }),
         )
         .says("Events", "What came in about an organization, and what was decided about it, newest first.")
+        .query::<OneOf<Decision>>("decision", "Only those about which this was decided.")
+        .query::<OneOf<Source>>("source", "Only those that came from there.")
+        .query::<Moment>("from", "Only those that were received since then.")
+        .query::<Moment>("to", "Only those that were received before then.")
         .query::<EventCursor>("before", "The `next_cursor` of the page before.")
         .query::<PageSize>("limit", "How many.")
         .answers::<Page<EventView>>(200, "A page of events."),
     ]
 }
 
-/// `GET /api/organizations/:id/recharge-history?limit=&before=`
+/// Where a recharge may stand.
+struct Status;
+
+impl Choice for Status {
+    const WORDS: &'static [&'static str] = &[
+        "pending",
+        "processing",
+        "action_required",
+        "charged",
+        "credited",
+        "settled",
+        "declined",
+        "failed",
+        "refunding",
+        "refunded",
+        "returning",
+    ];
+}
+
+/// What may cause a recharge.
+struct Cause;
+
+impl Choice for Cause {
+    const WORDS: &'static [&'static str] = &[
+        TriggerKind::Webhook.as_str(),
+        TriggerKind::LitellmAlert.as_str(),
+        TriggerKind::Sweep.as_str(),
+        TriggerKind::Manual.as_str(),
+    ];
+}
+
+/// What may be decided about an event.
+struct Decision;
+
+impl Choice for Decision {
+    const WORDS: &'static [&'static str] = &["charge", "skipped", "recorded"];
+}
+
+/// Where an event may come from.
+struct Source;
+
+impl Choice for Source {
+    const WORDS: &'static [&'static str] = &["litellm", "stripe", "api", "sweep"];
+}
+
+/// `GET /api/organizations/:id/recharge-history?status=&triggered_by=&from=&to=&limit=&before=`
 async fn recharges(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let limit = page_size(&request.query)?;
-    let before = match request.query.get("before") {
-        None => None,
-        Some(cursor) => {
-            let (at, rest) = read_cursor(cursor)?;
-            Some((at, Uuid::parse_str(rest).map_err(|_| wrong_cursor())?))
-        }
-    };
+    let before = request.query.get("before").map(read_uuid_cursor).transpose()?;
+    let Period { from, to } = Period::read(&request.query)?;
+    let (status, triggered_by) =
+        (choice::<Status>(&request.query, "status")?, choice::<Cause>(&request.query, "triggered_by")?);
     readable(app, &id).await?;
-    let rows = repo::recharges(&app.pool, &id, before, limit + 1).await?;
+    let which = WhichRecharges { organization: &id, status, triggered_by, from, to };
+    let rows = repo::recharges(&app.pool, &which, before, limit + 1).await?;
     let cursor = |last: &Recharge| Some(write_cursor(last.created_at?, &last.recharge_id));
     Ok(page(&rows, limit, |recharge| json!(recharge.view(&app.links)), cursor))
 }
 
-/// `GET /api/organizations/:id/webhook-events?limit=&before=`
+/// `GET /api/organizations/:id/webhook-events?decision=&source=&from=&to=&limit=&before=`
 async fn events(app: &App, request: &Request, id: &str) -> Result<Answer, Problem> {
     let id = organization_id(id)?;
     let limit = page_size(&request.query)?;
     let before = request.query.get("before").map(read_event_cursor).transpose()?;
+    let Period { from, to } = Period::read(&request.query)?;
+    let (decision, source) =
+        (choice::<Decision>(&request.query, "decision")?, choice::<Source>(&request.query, "source")?);
     readable(app, &id).await?;
-    let rows = repo::events(&app.pool, &id, before, limit + 1).await?;
+    let which = WhichEvents { organization: &id, decision, source, from, to };
+    let rows = repo::events(&app.pool, &which, before, limit + 1).await?;
     let cursor = |last: &EventRow| Some(write_cursor(last.received_at, &last.event_id));
     Ok(page(&rows, limit, |event| json!(event.view()), cursor))
 }
@@ -92,12 +150,23 @@ pub(super) fn write_cursor(at: Timestamp, id: &impl std::fmt::Display) -> String
     format!("{}_{id}", at.timestamp_micros())
 }
 
-pub(super) fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
+fn read_cursor(text: &str) -> Result<(Timestamp, &str), Problem> {
     let (at, id) = text.split_once('_').ok_or_else(wrong_cursor)?;
     // Digits only: whatever else might be read as a number was written by nobody here.
     let digits = (1..=DIGITS).contains(&at.len()) && at.bytes().all(|byte| byte.is_ascii_digit());
     let at = at.parse().ok().filter(|_| digits).and_then(Timestamp::from_timestamp_micros).ok_or_else(wrong_cursor)?;
     if id.contains('\0') { Err(wrong_cursor()) } else { Ok((at, id)) }
+}
+
+/// A place in a list of what has a UUID.
+pub(super) fn read_uuid_cursor(text: &str) -> Result<(Timestamp, Uuid), Problem> {
+    let (at, id) = read_cursor(text)?;
+    Ok((at, Uuid::parse_str(id).map_err(|_| wrong_cursor())?))
+}
+
+/// A place in a list that is numbered.
+pub(super) fn read_number_cursor(text: &str) -> Result<i64, Problem> {
+    text.parse().ok().filter(|number| *number >= 0).ok_or_else(wrong_cursor)
 }
 
 /// A place in a list of what has ids like an event's.
@@ -106,7 +175,7 @@ pub(super) fn read_event_cursor(text: &str) -> Result<(Timestamp, String), Probl
     Ok((at, EventId::parse(id).map_err(|_| wrong_cursor())?.to_string()))
 }
 
-pub(super) fn wrong_cursor() -> Problem {
+fn wrong_cursor() -> Problem {
     Problem::bad_request("invalid_query", "before must be a next_cursor of an earlier page")
 }
 

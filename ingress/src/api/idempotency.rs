@@ -48,15 +48,8 @@ pub(super) async fn record(app: &App, asked: Asked<'_>, caller: &Caller) -> Resu
     let (first, new) = recorded.await?;
     same(asked.event_id, &first, &asked.words)?;
     if new {
-        let entry = AuditEntry {
-            at: now,
-            actor: &caller.name,
-            action: asked.action,
-            organization: Some(asked.organization),
-            request_id: &caller.request_id,
-            before: None,
-            after: Some(asked.audit),
-        };
+        let entry =
+            AuditEntry { after: Some(asked.audit), ..caller.audits(now, asked.action, Some(asked.organization)) };
         audit(&mut transaction, entry).await?;
     }
     transaction.commit().await?;

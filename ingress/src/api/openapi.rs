@@ -107,7 +107,7 @@ fn headers_of(status: u16) -> Value {
 
 fn tags(operations: &[Operation]) -> Value {
     let mut names: Vec<&str> = Vec::new();
-    for operation in operations.iter().filter(|operation| !names.contains(&operation.tag)).collect::<Vec<_>>() {
+    for operation in operations {
         if !names.contains(&operation.tag) {
             names.push(operation.tag);
         }

@@ -212,16 +212,21 @@ impl Operation {
 
     /// The values of the path's parameters, if this is the path.
     pub(crate) fn matches(&self, segments: &[&str]) -> Option<Vec<String>> {
-        let mut wanted = self.path.split('/').skip(1);
-        let mut params = Vec::new();
-        for given in segments {
-            match wanted.next()? {
-                // Nothing has an empty name.
-                parameter if parameter.starts_with('{') && !given.is_empty() => params.push((*given).to_owned()),
-                word if word == *given => {}
-                _ => return None,
-            }
-        }
-        wanted.next().is_none().then_some(params)
+        path_params(self.path, segments)
     }
+}
+
+/// The values of the parameters of `pattern`, such as `/a/{id}`, if these are the segments of such a path.
+pub(crate) fn path_params(pattern: &str, segments: &[&str]) -> Option<Vec<String>> {
+    let mut wanted = pattern.split('/').skip(1);
+    let mut params = Vec::new();
+    for given in segments {
+        match wanted.next()? {
+            // Nothing has an empty name.
+            parameter if parameter.starts_with('{') && !given.is_empty() => params.push((*given).to_owned()),
+            word if word == *given => {}
+            _ => return None,
+        }
+    }
+    wanted.next().is_none().then_some(params)
 }

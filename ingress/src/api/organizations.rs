@@ -6,6 +6,8 @@ use warp::http::{Method, StatusCode};
 
 use super::access::{Access, Role, forbidden};
 use super::auth::Caller;
+use super::filters::flag;
+use super::history::page;
 use super::operation::{Call, Operation};
 use super::schemas::{Page, PageSize, ProblemBody};
 use super::{open, organization_id, page_size, unknown_organization};
@@ -88,15 +90,8 @@ pub(crate) async fn insert(app: &App, new: &NewOrganization, caller: &Caller) ->
         return Err(conflict(app, taken, new).await?);
     }
     let organization = repo::find(&mut transaction, &new.id).await?.ok_or_else(|| unknown_organization(&new.id))?;
-    let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: "organization.created",
-        organization: Some(&new.id),
-        request_id: &caller.request_id,
-        before: None,
-        after: Some(organization.to_json()),
-    };
+    let entry =
+        AuditEntry { after: Some(organization.to_json()), ..caller.audits(now, "organization.created", Some(&new.id)) };
     repo::audit(&mut transaction, entry).await?;
     transaction.commit().await?;
     refresh(app, &organization).await;
@@ -144,21 +139,11 @@ async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
         Some(after) => organization_id(after)?.to_string(),
         None => String::new(),
     };
-    let closed_too = match query.get("closed") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::bad_request("invalid_query", "closed must be true or false")),
-    };
+    let closed_too = flag(query, "closed")?;
     let mut connection = app.pool.acquire().await?;
     let only = call.caller.grant.organization.as_ref();
-    let mut organizations = repo::list(&mut connection, only, closed_too, &after, limit + 1).await?;
-    let more = organizations.len() > usize::try_from(limit).unwrap_or_default();
-    if more {
-        organizations.pop();
-    }
-    let items: Vec<Value> = organizations.iter().map(Organization::to_json).collect();
-    let next = organizations.last().filter(|_| more).map(|last| last.id.as_str());
-    Ok(Answer::ok(json!({ "items": items, "next_cursor": next })))
+    let organizations = repo::list(&mut connection, only, closed_too, &after, limit + 1).await?;
+    Ok(page(&organizations, limit, Organization::to_json, |last| Some(last.id.to_string())))
 }
 
 /// `PATCH /api/organizations/:id/config`
@@ -196,13 +181,9 @@ pub(crate) async fn update(
     }
     let after = repo::find(&mut transaction, &id).await?.ok_or_else(|| unknown_organization(&id))?;
     let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: if change.resume { "organization.resumed" } else { "organization.changed" },
-        organization: Some(&id),
-        request_id: &caller.request_id,
         before: Some(before.to_json()),
         after: Some(after.to_json()),
+        ..caller.audits(now, if change.resume { "organization.resumed" } else { "organization.changed" }, Some(&id))
     };
     repo::audit(&mut transaction, entry).await?;
     transaction.commit().await?;

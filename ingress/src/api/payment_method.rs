@@ -20,8 +20,8 @@ use crate::app::App;
 use crate::evaluate;
 use crate::fields::{self, FieldProblem, Fields};
 use crate::http::{Answer, Problem, Request};
+use crate::organizations::Organization;
 use crate::organizations::repo::{self, AuditEntry};
-use crate::organizations::{Organization, SavedCard};
 
 /// How often a call is repeated that Stripe is busy with for somebody else.
 const TRIES: u32 = 12;
@@ -154,13 +154,8 @@ pub(crate) async fn attach(
     } else {
         let mut connection = app.pool.acquire().await?;
         let entry = AuditEntry {
-            at: app.clock.now(),
-            actor: &caller.name,
-            action: "payment_method.attached",
-            organization: Some(id),
-            request_id: &caller.request_id,
-            before: None,
             after: Some(json!({ "payment_method_id": card.id, "brand": card.brand, "last4": card.last4 })),
+            ..caller.audits(app.clock.now(), "payment_method.attached", Some(id))
         };
         repo::audit(&mut connection, entry).await?;
     }
@@ -201,13 +196,8 @@ pub(super) async fn customer(app: &App, id: &OrganizationId, caller: &Caller) ->
     let now = app.clock.now();
     repo::set_customer(&mut transaction, id, &customer, now).await?;
     let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: "stripe_customer.created",
-        organization: Some(id),
-        request_id: &caller.request_id,
-        before: None,
         after: Some(json!({ "stripe_customer_id": customer })),
+        ..caller.audits(now, "stripe_customer.created", Some(id))
     };
     repo::audit(&mut transaction, entry).await?;
     transaction.commit().await?;
@@ -217,24 +207,14 @@ pub(super) async fn customer(app: &App, id: &OrganizationId, caller: &Caller) ->
 
 async fn store(app: &App, id: &OrganizationId, card: &Card, caller: &Caller) -> Result<Organization, Problem> {
     let now = app.clock.now();
-    let saved = SavedCard {
-        id: card.id.clone(),
-        brand: card.brand.clone(),
-        last4: card.last4.clone(),
-        fingerprint: card.fingerprint.clone(),
-    };
     let mut transaction = app.pool.begin().await?;
     let before = open(repo::find_to_change(&mut transaction, id).await?, id)?;
-    repo::set_card(&mut transaction, id, &saved, now, now).await?;
+    repo::set_card(&mut transaction, id, &card.into(), now, now).await?;
     let after = repo::find(&mut transaction, id).await?.ok_or_else(|| unknown_organization(id))?;
     let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: "payment_method.set",
-        organization: Some(id),
-        request_id: &caller.request_id,
         before: Some(before.to_json()),
         after: Some(after.to_json()),
+        ..caller.audits(now, "payment_method.set", Some(id))
     };
     repo::audit(&mut transaction, entry).await?;
     transaction.commit().await?;

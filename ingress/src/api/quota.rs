@@ -355,15 +355,11 @@ async fn record(
         return Err(Problem::conflict("refund_or_dispute_open", error).and("recharge_id", recharge.to_string()));
     }
     let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: "quota.restore_requested",
-        organization: Some(id),
-        request_id: &caller.request_id,
         before: Some(json!({ "quota": Money::new(minor, known.currency).to_number(), "ledger_version": basis })),
         after: Some(json!({
             "event_id": event_id, "quota": target.to_number(), "quota_sync_id": wanted.quota_sync_id, "reason": wanted.reason,
         })),
+        ..caller.audits(now, "quota.restore_requested", Some(id))
     };
     audit(&mut transaction, entry).await?;
     transaction.commit().await?;

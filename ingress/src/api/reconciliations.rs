@@ -10,7 +10,7 @@ use warp::http::{Method, StatusCode};
 
 use super::access::Access;
 use super::auth::Caller;
-use super::history::{page, read_event_cursor, write_cursor, wrong_cursor};
+use super::history::{page, read_event_cursor, read_number_cursor, write_cursor};
 use super::operation::Operation;
 use super::schemas::{EventCursor, IdempotencyKey, Moment, Page, PageSize, Position, ProblemBody};
 use super::{idempotency, page_size};
@@ -119,13 +119,8 @@ async fn begin(app: &App, run_id: &str, since: Option<Timestamp>, caller: &Calle
     let from = since.unwrap_or(now - LOOK_BACK);
     if repo::insert(&mut transaction, run_id, from, &caller.name, now).await? {
         let entry = AuditEntry {
-            at: now,
-            actor: &caller.name,
-            action: "reconciliation.requested",
-            organization: None,
-            request_id: &caller.request_id,
-            before: None,
             after: Some(json!({ "run_id": run_id, "since": from })),
+            ..caller.audits(now, "reconciliation.requested", None)
         };
         audit(&mut transaction, entry).await?;
     }
@@ -176,7 +171,7 @@ async fn show(app: &App, request: &Request, run_id: &str) -> Result<Answer, Prob
 }
 
 fn after(query: &Query) -> Result<i64, Problem> {
-    query.get("after").map_or(Ok(0), |after| after.parse().ok().filter(|after| *after >= 0).ok_or_else(wrong_cursor))
+    query.get("after").map_or(Ok(0), read_number_cursor)
 }
 
 /// A run with its parts and a page of its findings.

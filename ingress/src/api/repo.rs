@@ -6,7 +6,7 @@ use common::money::Currency;
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use super::audit::AuditLine;
+use super::audit::{AuditLine, Which};
 use crate::organizations::Organization;
 
 /// Records what an event id stands for, once. Returns what it stands for, and whether that is new.
@@ -111,10 +111,10 @@ pub(super) async fn state(
     .await
 }
 
-/// Lines of the audit log, newest first: about one organization, or all.
+/// Lines of the audit log, newest first.
 pub(super) async fn audit_log(
     pool: &PgPool,
-    organization: Option<&OrganizationId>,
+    which: &Which<'_>,
     before: Option<i64>,
     limit: i64,
 ) -> sqlx::Result<Vec<AuditLine>> {
@@ -122,11 +122,15 @@ pub(super) async fn audit_log(
         "SELECT id, at, actor, action, c_organization_id, request_id, before, after
            FROM audit_log
           WHERE ($1::text IS NULL OR c_organization_id = $1) AND ($2::bigint IS NULL OR id < $2)
+            AND ($4::text IS NULL OR action = $4 OR starts_with(action, $4 || '.'))
+            AND ($5::text IS NULL OR actor = $5 OR starts_with(actor, $5 || '#'))
           ORDER BY id DESC LIMIT $3",
     )
-    .bind(organization.map(OrganizationId::as_str))
+    .bind(which.organization.map(OrganizationId::as_str))
     .bind(before)
     .bind(limit)
+    .bind(which.action)
+    .bind(which.actor)
     .fetch_all(pool)
     .await
 }

@@ -72,13 +72,8 @@ async fn start(app: &App, id: &str, caller: &Caller) -> Result<Answer, Problem> 
     let started = app.stripe.start_setup(&stripe_customer_id, &id, &key).await.map_err(|fault| refused(&id, &fault))?;
     let mut connection = app.pool.acquire().await?;
     let entry = AuditEntry {
-        at: app.clock.now(),
-        actor: &caller.name,
-        action: "setup_intent.created",
-        organization: Some(&id),
-        request_id: &caller.request_id,
-        before: None,
         after: Some(json!({ "setup_intent_id": started.id, "stripe_customer_id": stripe_customer_id })),
+        ..caller.audits(app.clock.now(), "setup_intent.created", Some(&id))
     };
     repo::audit(&mut connection, entry).await?;
     tracing::info!(c_organization_id = %id, setup_intent_id = started.id, "a card of {id} is being collected");

@@ -1,4 +1,4 @@
-//! `POST /api/organizations/:id/simulate`: what would the policy charge? The recharger is asked, and nothing changes.
+//! `POST /api/organizations/:id/simulate`: what would be charged? The recharger is asked, and nothing changes.
 
 use common::contract::{PolicyChangesV1, SimulatedEventV1, SimulationRequestV1, SimulationV1, TargetBasisV1};
 use common::ids::OrganizationId;
@@ -38,8 +38,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         )
         .says(
             "Recharges",
-            "A dry run: what would the policy, or another one, charge for an event, now, or over recent usage? Nothing is \
-             charged or changed.",
+            "A dry run: what would the policy, or another one, charge for an event, now, or over recent usage; or what would a \
+             recharge of an amount cost that a person asks for? Nothing is charged or changed.",
         )
         .body_or_nothing::<SimulationBody>()
         .answers::<SimulationV1>(200, "What would be charged.")
@@ -47,7 +47,8 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-/// What to try. With an event: for that. With days: over so many days of usage. With neither: now, as the sweep would see it.
+/// What to try. With an event: for that. With days: over so many days of usage. With an amount: for a person who asks for
+/// it, which goes with neither of the two. With none of them: now, as the sweep would see it.
 #[derive(JsonSchema)]
 #[schemars(rename = "Simulation", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -58,6 +59,9 @@ struct SimulationBody {
     /// Over how many of the last days the usage is replayed.
     #[schemars(default, skip_serializing_if = "Option::is_none")]
     days: Option<Whole<1, MOST_DAYS>>,
+    /// What a person would ask for, as in a recharge.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<PositiveAmount>,
     /// What of the policy is different from what is saved.
     #[schemars(default, skip_serializing_if = "Option::is_none")]
     policy: Option<PolicyBody>,
@@ -139,13 +143,17 @@ fn read(body: &Map<String, Value>, currency: Currency) -> Result<SimulationReque
     let mut within = Vec::new();
     let event = nested(&mut fields, "event", &mut within, read_event);
     let days = fields.optional("days", fields::integer(1..=MOST_DAYS)).and_then(|days| u32::try_from(days).ok());
+    let amount = fields.optional("amount", |value| charge_amount(value, currency)).map(Money::to_decimal);
+    if amount.is_some() && (event.is_some() || days.is_some()) {
+        fields.problem("amount", "goes neither with an event nor with days");
+    }
     let policy = nested(&mut fields, "policy", &mut within, |policy| read_policy(policy, currency));
     for wrong in within {
         fields.problem(&wrong.field, wrong.problem);
     }
     fields.refuse_unknown();
     fields.finish()?;
-    Ok(SimulationRequestV1 { event, days, policy: policy.unwrap_or_default() })
+    Ok(SimulationRequestV1 { event, days, amount, policy: policy.unwrap_or_default() })
 }
 
 /// An object within the object; what is wrong in it is named with its path.
@@ -243,5 +251,11 @@ mod tests {
             ]
         );
         assert_eq!(of(&json!({ "event": 1, "policy": [] })).unwrap_err(), ["event", "policy"]);
+
+        let asked = of(&json!({ "amount": "25.5" })).unwrap();
+        assert_eq!(asked.amount.unwrap().to_string(), "25.50");
+        for wrong in [json!({ "amount": 0.1 }), json!({ "amount": 25, "days": 7 }), json!({ "amount": 1.001 })] {
+            assert_eq!(of(&wrong).unwrap_err(), ["amount"], "{wrong}");
+        }
     }
 }

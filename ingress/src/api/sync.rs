@@ -56,13 +56,8 @@ pub(crate) async fn publish(app: &App, request: &Request, known: &Known, caller:
     let words = format!("POST /organizations/{organization}/sync");
     record_request(&mut transaction, &id, organization, &words, app.clock.now()).await?;
     let entry = AuditEntry {
-        at: app.clock.now(),
-        actor: &caller.name,
-        action: "sync.requested",
-        organization: Some(organization),
-        request_id: &caller.request_id,
-        before: None,
         after: Some(serde_json::json!({ "event_id": id })),
+        ..caller.audits(app.clock.now(), "sync.requested", Some(organization))
     };
     repo::audit(&mut transaction, entry).await?;
     transaction.commit().await?;

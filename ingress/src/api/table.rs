@@ -6,8 +6,8 @@ use warp::http::Method;
 
 use super::operation::Operation;
 use super::{
-    audit, balance, closing, dead_letters, events, history, openapi, organizations, payment_method, quota, recharge,
-    reconciliations, refund, setup_intent, simulate, sync, tokens, usage, users,
+    audit, balance, card_page, closing, dead_letters, events, history, openapi, organizations, payment_method,
+    pipeline, quota, recharge, reconciliations, refund, setup_intent, simulate, standings, sync, tokens, usage, users,
 };
 use crate::{health_routes, pay, webhooks};
 
@@ -16,9 +16,11 @@ pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     [
         webhooks::operations(),
         organizations::operations(),
+        standings::operations(),
         closing::operations(),
         payment_method::operations(),
         setup_intent::operations(),
+        card_page::operations(),
         balance::operations(),
         usage::operations(),
         users::operations(),
@@ -29,6 +31,7 @@ pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
         refund::operations(),
         history::operations(),
         events::operations(),
+        pipeline::operations(),
         dead_letters::operations(),
         reconciliations::operations(),
         tokens::operations(),
@@ -61,15 +64,14 @@ pub(crate) fn find(method: &Method, path: &str) -> Found {
     let mut here: Vec<_> = here.collect();
     let fewest = here.iter().map(|(_, params)| params.len()).min();
     here.retain(|(_, params)| Some(params.len()) == fewest);
+    if let Some(found) = here.iter().position(|(operation, _)| operation.method == *method) {
+        let (operation, params) = here.swap_remove(found);
+        return Found::Operation(operation, params);
+    }
     let mut methods: Vec<&str> = here.iter().map(|(operation, _)| operation.method.as_str()).collect();
     methods.sort_unstable();
     methods.dedup();
-    let allowed = methods.join(", ");
-    match here.into_iter().find(|(operation, _)| operation.method == *method) {
-        Some((operation, params)) => Found::Operation(operation, params),
-        None if allowed.is_empty() => Found::Nothing,
-        None => Found::Methods(allowed),
-    }
+    if methods.is_empty() { Found::Nothing } else { Found::Methods(methods.join(", ")) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use warp::http::{Method, StatusCode};
 
 use super::access::{Access, Grant, Role, forbidden};
 use super::auth::Caller;
-use super::history::{page, read_cursor, write_cursor, wrong_cursor};
+use super::history::{page, read_uuid_cursor, write_cursor};
 use super::operation::{Call, Operation};
 use super::page_size;
 use super::schemas::{Page, PageSize, ProblemBody, UuidCursor, Words};
@@ -166,13 +166,7 @@ impl Wanted {
 async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let query = &call.request.query;
     let limit = page_size(query)?;
-    let before = match query.get("before") {
-        None => None,
-        Some(cursor) => {
-            let (at, id) = read_cursor(cursor)?;
-            Some((at, Uuid::parse_str(id).map_err(|_| wrong_cursor())?))
-        }
-    };
+    let before = query.get("before").map(read_uuid_cursor).transpose()?;
     let rows = repo::list(&app.pool, call.caller.grant.organization.as_ref(), before, limit + 1).await?;
     let show = |token: &Listed| json!(TokenView::of(token));
     Ok(page(&rows, limit, show, |last| Some(write_cursor(last.created_at, &last.id))))
@@ -228,13 +222,8 @@ pub(crate) async fn make(
     let listed = repo::find(&mut transaction, id).await?.ok_or(sqlx::Error::RowNotFound)?;
     let about = TokenView::of(&listed);
     let entry = AuditEntry {
-        at: now,
-        actor: &caller.name,
-        action: "token.created",
-        organization: wanted.grant.organization.as_ref(),
-        request_id: &caller.request_id,
-        before: None,
         after: Some(json!(about)),
+        ..caller.audits(now, "token.created", wanted.grant.organization.as_ref())
     };
     audit(&mut transaction, entry).await?;
     transaction.commit().await?;
@@ -255,13 +244,9 @@ async fn revoke(app: &App, text: &str, caller: &Caller) -> Result<Answer, Proble
     if revoked {
         let organization = before.c_organization_id.as_ref().and_then(|id| OrganizationId::parse(id.as_str()).ok());
         let entry = AuditEntry {
-            at: now,
-            actor: &caller.name,
-            action: "token.revoked",
-            organization: organization.as_ref(),
-            request_id: &caller.request_id,
             before: Some(json!(TokenView::of(&before))),
             after: Some(json!(TokenView::of(&after))),
+            ..caller.audits(now, "token.revoked", organization.as_ref())
         };
         audit(&mut transaction, entry).await?;
     }

@@ -1,6 +1,6 @@
 //! `GET /api/organizations/:id/usage`: what an organization spent, over time and this month.
 
-use chrono::{DateTime, Datelike, Duration, NaiveTime};
+use chrono::{Datelike, Duration, NaiveTime};
 use common::clock::Timestamp;
 use common::ids::OrganizationId;
 use common::money::{Currency, Money};
@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 use warp::http::Method;
 
 use super::access::Access;
+use super::filters::moment;
 use super::operation::{Call, Operation};
 use super::schemas::Moment;
 use super::{organization_id, stored, unknown_organization};
@@ -219,12 +220,7 @@ async fn month(
 /// What time is asked for.
 fn window(query: &Query, now: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
     let wrong = |error: &str| Problem::bad_request("invalid_query", error);
-    let time = |name: &str| match query.get(name).map(DateTime::parse_from_rfc3339) {
-        None => Ok(None),
-        Some(Ok(time)) => Ok(Some(time.to_utc())),
-        Some(Err(_)) => Err(wrong(&format!("{name} must be an RFC 3339 time, such as 2025-07-17T10:00:00Z"))),
-    };
-    let (from, to) = (time("from")?, time("to")?);
+    let (from, to) = (moment(query, "from")?, moment(query, "to")?);
     if let Some(days) = query.get("days") {
         let days = days.parse().ok().filter(|days| (1..=LONGEST_DAYS).contains(days));
         let days = days.ok_or_else(|| wrong(&format!("days must be a whole number from 1 to {LONGEST_DAYS}")))?;
@@ -246,6 +242,8 @@ fn window(query: &Query, now: Timestamp) -> Result<(Timestamp, Timestamp), Probl
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     #[test]

@@ -155,15 +155,8 @@ async fn create(app: &App, mut request: Request, caller: &Caller) -> Result<Answ
     let id = repo::insert(&mut transaction, &user).await.map_err(|error| told_to(caller, refused(error)))?;
     let view = repo::find(&mut transaction, &id).await?.map(|user| UserView::of(&user));
     let view = view.ok_or(sqlx::Error::RowNotFound)?;
-    let entry = AuditEntry {
-        at: app.clock.now(),
-        actor: &caller.name,
-        action: "user.created",
-        organization: Some(&organization),
-        request_id: &caller.request_id,
-        before: None,
-        after: Some(json!(view)),
-    };
+    let entry =
+        AuditEntry { after: Some(json!(view)), ..caller.audits(app.clock.now(), "user.created", Some(&organization)) };
     audit(&mut transaction, entry).await?;
     transaction.commit().await?;
     tracing::info!(c_organization_id = %organization, user_id = id, actor = caller.name, "the user {id} was added");

@@ -12,6 +12,7 @@ use common::ids::{OrganizationId, TeamId};
 use common::money::Currency;
 use sqlx::PgPool;
 
+use crate::console::live::Hints;
 use crate::follow::Followed;
 
 /// How long the database may take to answer for one unknown team, while a sender waits.
@@ -42,6 +43,7 @@ pub(crate) struct Directory {
     pool: PgPool,
     health: Health,
     maps: Arc<RwLock<Maps>>,
+    hints: Hints,
 }
 
 #[derive(Default)]
@@ -70,8 +72,9 @@ impl Maps {
 }
 
 impl Directory {
-    pub(crate) fn new(pool: PgPool, health: Health) -> Self {
-        Self { pool, health, maps: Arc::default() }
+    /// `hints`: for pages of the console that are open.
+    pub(crate) fn new(pool: PgPool, health: Health, hints: Hints) -> Self {
+        Self { pool, health, maps: Arc::default(), hints }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Maps> {
@@ -131,6 +134,8 @@ impl Directory {
         if let Some(known) = known {
             maps.insert(known);
         }
+        drop(maps);
+        self.hints.tell(Some(organization.as_str()));
         Ok(())
     }
 }

@@ -159,10 +159,21 @@ pub(crate) async fn disputes(pool: &PgPool, recharge: RechargeId) -> sqlx::Resul
     .await
 }
 
+/// Which of an organization's recharges are asked for.
+pub(crate) struct WhichRecharges<'a> {
+    pub(crate) organization: &'a OrganizationId,
+    pub(crate) status: Option<&'a str>,
+    pub(crate) triggered_by: Option<&'a str>,
+    /// Claimed then or later.
+    pub(crate) from: Option<Timestamp>,
+    /// Claimed before.
+    pub(crate) to: Option<Timestamp>,
+}
+
 /// An organization's recharges, newest first, older than `before`.
 pub(crate) async fn recharges(
     pool: &PgPool,
-    organization: &OrganizationId,
+    which: &WhichRecharges<'_>,
     before: Option<(Timestamp, Uuid)>,
     limit: i64,
 ) -> sqlx::Result<Vec<Recharge>> {
@@ -175,20 +186,37 @@ pub(crate) async fn recharges(
                 refunded_amount, refunded_total, processor_fee, updated_at
            FROM recharge_records
           WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, recharge_id) < ($2, $3))
+            AND ($5::text IS NULL OR status = $5) AND ($6::text IS NULL OR triggered_by = $6)
+            AND ($7::timestamptz IS NULL OR created_at >= $7) AND ($8::timestamptz IS NULL OR created_at < $8)
           ORDER BY created_at DESC, recharge_id DESC LIMIT $4",
     )
-    .bind(organization.as_str())
+    .bind(which.organization.as_str())
     .bind(at)
     .bind(id)
     .bind(limit)
+    .bind(which.status)
+    .bind(which.triggered_by)
+    .bind(which.from)
+    .bind(which.to)
     .fetch_all(pool)
     .await
+}
+
+/// Which of an organization's events are asked for.
+pub(crate) struct WhichEvents<'a> {
+    pub(crate) organization: &'a OrganizationId,
+    pub(crate) decision: Option<&'a str>,
+    pub(crate) source: Option<&'a str>,
+    /// Received then or later.
+    pub(crate) from: Option<Timestamp>,
+    /// Received before.
+    pub(crate) to: Option<Timestamp>,
 }
 
 /// An organization's events, newest first, older than `before`.
 pub(crate) async fn events(
     pool: &PgPool,
-    organization: &OrganizationId,
+    which: &WhichEvents<'_>,
     before: Option<(Timestamp, String)>,
     limit: i64,
 ) -> sqlx::Result<Vec<EventRow>> {
@@ -198,12 +226,18 @@ pub(crate) async fn events(
                 received_at, decision, reason, detail, recharge_id, decided_at
            FROM webhook_events
           WHERE c_organization_id = $1 AND ($2::timestamptz IS NULL OR (received_at, event_id) < ($2, $3))
+            AND ($5::text IS NULL OR decision = $5) AND ($6::text IS NULL OR source = $6)
+            AND ($7::timestamptz IS NULL OR received_at >= $7) AND ($8::timestamptz IS NULL OR received_at < $8)
           ORDER BY received_at DESC, event_id DESC LIMIT $4",
     )
-    .bind(organization.as_str())
+    .bind(which.organization.as_str())
     .bind(at)
     .bind(id)
     .bind(limit)
+    .bind(which.decision)
+    .bind(which.source)
+    .bind(which.from)
+    .bind(which.to)
     .fetch_all(pool)
     .await
 }

@@ -13,13 +13,14 @@ use crate::fields::FieldProblem;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
-    page: Option<String>,
+    /// Sent in the place of the body, as this media type.
+    text: Option<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body, page: None, headers: Vec::new() }
+        Self { status, body, text: None, headers: Vec::new() }
     }
 
     pub(crate) fn ok(body: Value) -> Self {
@@ -28,7 +29,12 @@ impl Answer {
 
     /// An HTML page.
     pub(crate) fn page(status: StatusCode, html: String) -> Self {
-        Self { status, body: Value::Null, page: Some(html), headers: Vec::new() }
+        Self::text(status, "text/html; charset=utf-8", html)
+    }
+
+    /// Text of this media type.
+    pub(crate) fn text(status: StatusCode, media_type: &'static str, text: String) -> Self {
+        Self { status, body: Value::Null, text: Some((media_type, text)), headers: Vec::new() }
     }
 
     /// Adds a header; a value that no header can have is left out.
@@ -38,10 +44,7 @@ impl Answer {
     }
 
     pub(crate) fn into_response(self) -> Response {
-        let (content_type, text) = match self.page {
-            Some(html) => ("text/html; charset=utf-8", html),
-            None => ("application/json", self.body.to_string()),
-        };
+        let (content_type, text) = self.text.unwrap_or_else(|| ("application/json", self.body.to_string()));
         let mut response = Response::new(Bytes::from(text).into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -75,6 +78,25 @@ impl Problem {
 
     pub(crate) fn code(&self) -> &str {
         self.0.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// The answer of a call, if it is what was asked for; else why not.
+    pub(crate) fn unless_done(answer: Answer) -> Result<Answer, Self> {
+        if answer.status.is_success() { Ok(answer) } else { Err(Self(answer)) }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The sentence.
+    pub(crate) fn sentence(&self) -> &str {
+        self.0.body["error"].as_str().unwrap_or_default()
+    }
+
+    /// A fact of the body.
+    pub(crate) fn fact(&self, name: &str) -> &Value {
+        &self.0.body[name]
     }
 
     pub(crate) fn bad_request(code: &'static str, error: impl Into<String>) -> Self {

@@ -43,6 +43,12 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
+    /// A request that was made in this process.
+    pub(crate) fn internal(method: Method, path: &str, query: &str, headers: HeaderMap, body: Bytes) -> Self {
+        let body = Box::pin(futures_util::stream::iter([Ok(body)]));
+        Self { method, path: path.to_owned(), query: Query::parse(query), headers, peer: None, body }
+    }
+
     /// A header as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

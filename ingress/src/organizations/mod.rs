@@ -5,6 +5,7 @@ mod policy;
 pub(crate) mod repo;
 pub(crate) mod view;
 
+use common::clients::stripe::Card;
 use common::clock::Timestamp;
 use common::ids::OrganizationId;
 use common::money::Currency;
@@ -39,6 +40,17 @@ pub(crate) struct SavedCard {
     pub(crate) last4: Option<String>,
     /// The same for the same card, whoever saved it.
     pub(crate) fingerprint: Option<String>,
+}
+
+impl From<&Card> for SavedCard {
+    fn from(card: &Card) -> Self {
+        Self {
+            id: card.id.clone(),
+            brand: card.brand.clone(),
+            last4: card.last4.clone(),
+            fingerprint: card.fingerprint.clone(),
+        }
+    }
 }
 
 impl Organization {

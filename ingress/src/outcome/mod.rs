@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use common::broker::Broker;
 use common::clock::Timestamp;
+use common::contract::organization_of;
 use common::ids::{EventId, OrganizationId, RechargeId, TeamId};
 use common::money::Money;
 use common::shutdown::Shutdown;
@@ -21,6 +22,8 @@ use futures_util::stream::select;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use tokio::sync::oneshot;
+
+use crate::console::live::Hints;
 
 pub(crate) use answers::{quota_number, recharge_answer, refund_answer, sync_answer, webhook_answer};
 
@@ -226,9 +229,9 @@ impl Outcomes {
     }
 
     /// Listens until the shutdown, for ever anew.
-    pub(crate) async fn listen(self, broker: Broker, shutdown: Shutdown) {
+    pub(crate) async fn listen(self, broker: Broker, hints: Hints, shutdown: Shutdown) {
         while !shutdown.is_given() {
-            if let Err(error) = self.listen_once(&broker, &shutdown).await {
+            if let Err(error) = self.listen_once(&broker, &hints, &shutdown).await {
                 tracing::warn!(%error, "can't listen for outcomes: {error}; trying again");
             }
             tokio::select! {
@@ -238,14 +241,14 @@ impl Outcomes {
         }
     }
 
-    async fn listen_once(&self, broker: &Broker, shutdown: &Shutdown) -> anyhow::Result<()> {
+    async fn listen_once(&self, broker: &Broker, hints: &Hints, shutdown: &Shutdown) -> anyhow::Result<()> {
         let recharges = broker.client().subscribe("recharges.>").await?;
         let quotas = broker.client().subscribe("quotas.>").await?;
         let mut messages = select(recharges, quotas);
         loop {
             tokio::select! {
                 message = messages.next() => match message {
-                    Some(message) => self.hear(&message.subject, &message.payload),
+                    Some(message) => self.hear(&message.subject, &message.payload, hints),
                     None => anyhow::bail!("the subscription ended"),
                 },
                 () = shutdown.wait() => return Ok(()),
@@ -253,13 +256,15 @@ impl Outcomes {
         }
     }
 
-    /// Looks at a message. Most are about chains that nobody here waits for, so their payload is not read.
-    fn hear(&self, subject: &str, body: &[u8]) {
+    /// Looks at a message: whose it is, for the pages that are open, and whether it ends a chain that somebody waits for.
+    /// Most are about chains that nobody here waits for, so their payload is not read.
+    fn hear(&self, subject: &str, body: &[u8], hints: &Hints) {
         #[derive(Deserialize)]
         struct Head {
             correlationid: EventId,
         }
         let Ok(head) = serde_json::from_slice::<Head>(body) else { return };
+        hints.tell(organization_of(subject).as_ref().map(OrganizationId::as_str));
         if self.concerns(&head.correlationid)
             && let Some(outcome) = decode::outcome(subject, body)
         {

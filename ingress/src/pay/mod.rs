@@ -6,6 +6,8 @@ mod page;
 mod record;
 mod repo;
 
+pub(crate) use page::escape;
+
 use std::time::Duration;
 
 use common::clients::stripe::{ChargeOutcome, Confirmation, FaultKind, StripeFault};

@@ -29,7 +29,8 @@ pub(crate) struct Entry {
 }
 
 /// What was done to an organization's quota at the backend, newest first, older than `before`. The event that a posting
-/// leads to is called `ledger.<word>:<transaction>`.
+/// leads to is called `ledger.<word>:<transaction>`. Each kind stops at the limit by itself, in the order of its own index,
+/// which is the order of the keys: however long a history is, a page of it costs the same.
 pub(crate) async fn history(
     pool: &PgPool,
     organization: &OrganizationId,
@@ -40,19 +41,25 @@ pub(crate) async fn history(
     sqlx::query_as(
         r#"SELECT h.*, t.kind AS posting, t.description, COALESCE(h.failed_recharge, t.recharge_id) AS recharge_id
              FROM (
-                SELECT 's' || lpad(id::text, 20, '0') AS key, id AS quota_sync_id, synced_at AS at, backend, quota,
-                       previous_quota, changed, ledger_version, cause, correlation_id, NULL AS failure,
-                       NULL::uuid AS failed_recharge
-                  FROM quota_syncs WHERE c_organization_id = $1
+                (SELECT 's' || lpad(id::text, 20, '0') COLLATE "C" AS key, id AS quota_sync_id, synced_at AS at, backend,
+                        quota, previous_quota, changed, ledger_version, cause, correlation_id, NULL AS failure,
+                        NULL::uuid AS failed_recharge
+                   FROM quota_syncs
+                  WHERE c_organization_id = $1
+                    AND (synced_at, 's' || lpad(id::text, 20, '0') COLLATE "C") < (COALESCE($2::timestamptz, 'infinity'), $3)
+                  ORDER BY synced_at DESC, id DESC LIMIT $4)
                 UNION ALL
-                SELECT 'f' || cause, NULL, failed_at, backend, quota, NULL, false, ledger_version, cause, correlation_id,
-                       reason, recharge_id
-                  FROM quota_failures WHERE c_organization_id = $1
+                (SELECT 'f' || cause COLLATE "C", NULL, failed_at, backend, quota, NULL, false, ledger_version, cause,
+                        correlation_id, reason, recharge_id
+                   FROM quota_failures
+                  WHERE c_organization_id = $1
+                    AND (failed_at, 'f' || cause COLLATE "C") < (COALESCE($2::timestamptz, 'infinity'), $3)
+                  ORDER BY failed_at DESC, cause COLLATE "C" DESC LIMIT $4)
+                ORDER BY at DESC, key DESC LIMIT $4
              ) h
              LEFT JOIN ledger_transactions t ON t.c_organization_id = $1 AND t.id =
                 CASE WHEN h.cause ~ '^ledger\.[a-z]+:[0-9a-f-]{36}$' THEN split_part(h.cause, ':', 2)::uuid END
-            WHERE $2::timestamptz IS NULL OR (h.at, h.key COLLATE "C") < ($2, $3)
-            ORDER BY h.at DESC, h.key COLLATE "C" DESC LIMIT $4"#,
+            ORDER BY h.at DESC, h.key DESC"#,
     )
     .bind(organization.as_str())
     .bind(at)

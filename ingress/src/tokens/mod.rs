@@ -116,6 +116,16 @@ impl Tokens {
         }
     }
 
+    /// The token with this id, if it is valid: from memory, or from the database if it was made a moment ago.
+    pub(crate) async fn by_id(&self, id: Uuid, now: Timestamp) -> sqlx::Result<Option<Arc<Token>>> {
+        let known = self.read().values().find(|token| token.id == id).cloned();
+        let token = match known {
+            Some(token) => Some(token),
+            None => repo::by_id(&self.pool, id).await?.map(Arc::new),
+        };
+        Ok(token.filter(|token| !token.is_expired(now)))
+    }
+
     /// Notes that a token was used, now and then; nobody waits for it.
     pub(crate) fn used(&self, token: &Token, now: Timestamp) {
         let seconds = now.timestamp();

@@ -13,7 +13,9 @@ pub(crate) struct Look {
     pub(crate) quota: Decimal,
 }
 
-/// The last look of each of so many equal parts of a time, newest first. Parts in which nobody looked are left out.
+/// The last look of each of so many equal parts of a time, newest first. Parts in which nobody looked are left out. From each
+/// look it goes on to the last one before that look's part, along the index: what it costs depends on how many parts there
+/// are, and not on how often somebody looked.
 pub(crate) async fn looks(
     connection: &mut PgConnection,
     organization: &OrganizationId,
@@ -22,12 +24,23 @@ pub(crate) async fn looks(
     parts: i32,
 ) -> sqlx::Result<Vec<Look>> {
     sqlx::query_as(
-        "SELECT DISTINCT ON (part) taken_at, usage, quota FROM (
-            SELECT id, taken_at, usage, quota,
-                   width_bucket(extract(epoch FROM taken_at)::float8, extract(epoch FROM $2::timestamptz)::float8,
-                                extract(epoch FROM $3::timestamptz)::float8, $4) AS part
-              FROM usage_snapshots WHERE c_organization_id = $1 AND taken_at >= $2 AND taken_at < $3) looks
-          ORDER BY part DESC, taken_at DESC, id DESC",
+        "WITH RECURSIVE time AS (
+            SELECT (extract(epoch FROM $3::timestamptz - $2::timestamptz) * 1000000)::bigint AS length, $4::bigint AS parts
+         ), looks AS (
+            (SELECT taken_at, usage, quota FROM usage_snapshots
+              WHERE c_organization_id = $1 AND taken_at >= $2 AND taken_at < $3
+              ORDER BY taken_at DESC, id DESC LIMIT 1)
+            UNION ALL
+            SELECT older.* FROM (
+                SELECT $2 + (part * length + parts - 1) / parts * interval '1 microsecond' AS begun
+                  FROM (SELECT length, parts, (extract(epoch FROM taken_at - $2) * 1000000)::bigint * parts / length AS part
+                          FROM looks, time) of_look
+            ) parts CROSS JOIN LATERAL (
+                SELECT taken_at, usage, quota FROM usage_snapshots
+                 WHERE c_organization_id = $1 AND taken_at >= $2 AND taken_at < begun
+                 ORDER BY taken_at DESC, id DESC LIMIT 1) older
+         )
+         SELECT taken_at, usage, quota FROM looks ORDER BY taken_at DESC",
     )
     .bind(organization.as_str())
     .bind(from)

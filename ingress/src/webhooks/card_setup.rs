@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::evaluate;
 use crate::http::Problem;
+use crate::organizations::Organization;
 use crate::organizations::repo::{self, AuditEntry};
-use crate::organizations::{Organization, SavedCard};
 
 /// The type of the event.
 pub(super) const COMPLETED: &str = "setup_intent.succeeded";
@@ -97,17 +97,11 @@ async fn write(
     card: &Card,
 ) -> Result<(), Problem> {
     let now = app.clock.now();
-    let saved = SavedCard {
-        id: card.id.clone(),
-        brand: card.brand.clone(),
-        last4: card.last4.clone(),
-        fingerprint: card.fingerprint.clone(),
-    };
     let mut transaction = app.pool.begin().await?;
     let before = repo::find_to_change(&mut transaction, id).await?.filter(|before| belongs(before, customer));
     // Another one may have been faster.
     let Some(before) = before.filter(|before| is_news(before, card, done)) else { return Ok(()) };
-    repo::set_card(&mut transaction, id, &saved, done.at, now).await?;
+    repo::set_card(&mut transaction, id, &card.into(), done.at, now).await?;
     let mut after = repo::find(&mut transaction, id).await?.map(|after| after.to_json());
     if let Some(after) = after.as_mut().and_then(Value::as_object_mut) {
         after.insert("setup_intent_id".to_owned(), json!(done.setup_intent_id));

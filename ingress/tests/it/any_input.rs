@@ -43,7 +43,7 @@ impl Dice {
     }
 }
 
-const PATHS: [&str; 30] = [
+const PATHS: [&str; 31] = [
     HOOK,
     HOOK,
     HOOK,
@@ -61,6 +61,7 @@ const PATHS: [&str; 30] = [
     "/api/organizations/acme/recharge",
     "/api/organizations/acme/payment-method",
     "/api/organizations/acme/recharge-history",
+    "/api/standings",
     "/api/events/x",
     "/api/organizations/%00/sync",
     "/test/organization-config",

@@ -245,6 +245,7 @@ async fn histories_have_the_newest_first_in_pages() {
             assert!(got.status < 500, "{bad}: {got:?}");
         }
     }
+    narrowed(&world).await;
     let newest = &world.get("/api/organizations/acme/recharge-history").await.body["items"][0];
     assert_eq!(
         (newest["amount"].to_string(), newest["fee"].to_string(), &newest["status"]),
@@ -252,6 +253,50 @@ async fn histories_have_the_newest_first_in_pages() {
     );
     assert_eq!(newest["failure"]["decline_code"], "lost_card");
     assert_eq!((&newest["triggered_by"], &newest["triggered_by_webhook"]), (&json!("webhook"), &json!(true)));
+}
+
+/// The same lists, narrowed; and the audit log, which knows one creation and one change.
+async fn narrowed(world: &World) {
+    sqlx::query("UPDATE recharge_records SET triggered_by = 'sweep' WHERE trigger_event_id = 'evt:2'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(world.patch("/api/organizations/acme/config", &json!({ "minimum_balance": 5 })).await.status, 200);
+    let (history, events, audit) =
+        ("/api/organizations/acme/recharge-history", "/api/organizations/acme/webhook-events", "/api/audit-log");
+    for (path, query, count) in [
+        (history, "status=settled", 2),
+        (history, "status=declined&triggered_by=webhook", 1),
+        (history, "triggered_by=sweep", 1),
+        (history, "triggered_by=sweep&status=refunded", 0),
+        (history, "from=2020-01-01T00:00:00Z&to=2999-01-01T00:00:00%2B01:00", 3),
+        (history, "to=2020-01-01T00:00:00Z", 0),
+        (events, "decision=charge&source=litellm", 3),
+        (events, "decision=skipped", 0),
+        (events, "from=2999-01-01T00:00:00Z", 0),
+        (audit, "action=organization", 2),
+        (audit, "action=organization.changed&actor=anonymous", 1),
+        (audit, "action=organ", 0),
+        (audit, "actor=anon", 0),
+    ] {
+        let got = world.get(&format!("{path}?{query}")).await;
+        assert_eq!(got.body["items"].as_array().map(Vec::len), Some(count), "{path} {query}: {got:?}");
+    }
+    for (path, query) in [
+        (history, "status=lost"),
+        (history, "triggered_by=me"),
+        (history, "from=soon"),
+        (history, "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"),
+        (events, "decision=maybe"),
+        (events, "source=moon"),
+        (audit, "action=%25"),
+        (audit, "actor=%00"),
+    ] {
+        let got = world.get(&format!("{path}?{query}")).await;
+        let sentence = got.body["error"].as_str().unwrap_or_default();
+        assert_eq!((got.status, &got.body["code"]), (400, &json!("invalid_query")), "{path} {query}");
+        assert!(sentence.contains(" must be "), "{sentence}");
+    }
 }
 
 #[tokio::test]
@@ -288,7 +333,6 @@ async fn the_balance_shows_what_the_others_know() {
 async fn every_answer_is_json_with_a_code() {
     let world = World::new(&[]).await;
     for (method, path, status, code) in [
-        ("GET", "/", 404, "no_such_route"),
         ("GET", "/api", 404, "no_such_route"),
         ("POST", "/nowhere", 404, "no_such_route"),
         ("GET", "/healthy", 404, "no_such_route"),

@@ -1,4 +1,4 @@
-//! Cards that customers give in their own browsers: setup intents.
+//! Cards that customers give in their own browsers: setup intents, and pages of Stripe's.
 
 use common::contract::EvaluateRequestedV1;
 use serde_json::{Value, json};
@@ -103,4 +103,71 @@ async fn a_card_that_was_collected_is_the_one_that_is_charged_unless_a_newer_one
     );
     assert_eq!((&lines[3].2["setup_intent_id"], &lines[4].2["default_payment_method_id"]), (&json!(one), &done));
     assert!(!lines.iter().any(|(_, _, after)| after.to_string().contains("_secret_")), "{lines:?}");
+}
+
+/// Presses a button of Stripe's page, and says where the browser is sent then.
+async fn press(world: &World, page: &str, form: &str) -> String {
+    let request = world.http.post(page).header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.body(form.to_owned()).send().await.unwrap();
+    assert_eq!(answer.status(), 303, "{answer:?}");
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_card_is_given_on_a_page_of_stripes() {
+    let world = World::new(&[]).await;
+    world.organization("acme", json!({ "currency": "eur" })).await;
+    let config = json!({ "webhook_url": world.url(HOOK), "webhook_secret": STRIPE_SECRET, "webhook_mode": { "duplicate": true } });
+    world.sim("config", &config).await;
+    const PATH: &str = "/api/organizations/acme/card-page";
+    assert_eq!(world.post("/api/organizations/nobody/card-page", &json!({})).await.status, 404);
+
+    // The page leads back to us, and to nobody else.
+    for (body, field) in [
+        (json!({ "return_url": "https://evil.example/" }), "return_url"),
+        (json!({ "return_url": format!("http://{}.evil.example/", world.address) }), "return_url"),
+        (json!({ "success_url": world.url("/") }), "success_url"),
+    ] {
+        let got = world.post(PATH, &body).await;
+        assert_eq!(
+            (got.status, &got.body["code"], got.fields()),
+            (400, &json!("invalid_body"), vec![field.to_owned()])
+        );
+    }
+    let got = world.post(PATH, &json!({ "return_url": world.url("/cards?tab=2") })).await;
+    assert_eq!(press(&world, got.body["url"].as_str().unwrap(), "button=back").await, world.url("/cards?tab=2"));
+
+    // No body is needed.
+    let got = world.send(world.http.post(world.url(PATH))).await;
+    assert_eq!((got.status, got.header("cache-control")), (201, "no-store"), "{got:?}");
+    let page = got.body["url"].as_str().unwrap().to_owned();
+    let session = got.body["checkout_session_id"].as_str().unwrap().to_owned();
+    let request = world.http.get(format!("{}/v1/checkout/sessions/{session}", world.stripe.url()));
+    let seen = world.send(request.bearer_auth("sk_test_1")).await.body;
+    let until_then = chrono::DateTime::parse_from_rfc3339(got.body["expires_at"].as_str().unwrap()).unwrap();
+    assert_eq!(seen["expires_at"], json!(until_then.timestamp()));
+    assert_eq!((&seen["customer"], &seen["currency"]), (&got.body["stripe_customer_id"], &json!("eur")));
+    let shown = world.http.get(&page).send().await.unwrap().text().await.unwrap();
+    assert!(shown.contains("name=\"card\" value=\"4242424242424242\""), "{shown}");
+    assert_eq!(card_of(&world).await, json!(null));
+    let back = press(&world, &page, "card=4242424242424242&button=save").await;
+    assert_eq!(back, world.url("/console/organizations/acme?card=saved"));
+    until("the card to be stored", || async { card_of(&world).await != json!(null) }).await;
+    let config = world.get("/api/organizations/acme/config").await.body;
+    let card = config["default_payment_method_id"].as_str().unwrap();
+    let request = world.http.get(format!("{}/v1/payment_methods/{card}", world.stripe.url()));
+    let saved = world.send(request.bearer_auth("sk_test_1")).await.body;
+    assert_eq!((&saved["customer"], &saved["card"]["last4"]), (&got.body["stripe_customer_id"], &json!("4242")));
+
+    // What is in the log is the session, not the page.
+    let lines: Vec<(String, Value)> =
+        sqlx::query_as("SELECT actor, after FROM audit_log WHERE action = 'card_page.created' ORDER BY id")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!((lines.len(), lines[1].0.as_str()), (2, "anonymous"));
+    assert_eq!(
+        lines[1].1,
+        json!({ "checkout_session_id": session, "stripe_customer_id": got.body["stripe_customer_id"] })
+    );
 }

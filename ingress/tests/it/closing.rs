@@ -36,6 +36,7 @@ async fn a_closed_organization_is_only_read_and_can_come_back() {
     for (path, body) in [
         ("payment-method", json!({ "payment_method_id": "pm_card_visa" })),
         ("setup-intent", json!({})),
+        ("card-page", json!({})),
         ("sync", json!({})),
         ("recharge", json!({ "amount": 5 })),
         ("simulate", json!({})),

@@ -17,13 +17,15 @@ type Verdicts = &'static str;
 const CALLERS: [&str; 4] = ["operator", "org_admin", "viewer", "viewer of all"];
 
 /// Every call that needs a token: what becomes of it when it is about `own`, and when it is about `other`.
-const TABLE: [(&str, Verdicts, Verdicts); 35] = [
+const TABLE: [(&str, Verdicts, Verdicts); 38] = [
     ("list_organizations", "YYYY", "-"),
+    ("list_standings", "YYYY", "-"),
     ("create_organization", "YFFF", "-"),
     ("get_organization", "YYYY", "YUUY"),
     ("change_organization", "YYFF", "YUUF"),
     ("set_payment_method", "YYFF", "YUUF"),
     ("create_setup_intent", "YYFF", "YUUF"),
+    ("create_card_page", "YYFF", "YUUF"),
     ("get_balance", "YYYY", "YUUY"),
     ("get_usage", "YYYY", "YUUY"),
     ("list_users", "YYYY", "YUUY"),
@@ -38,6 +40,7 @@ const TABLE: [(&str, Verdicts, Verdicts); 35] = [
     ("simulate_recharges", "YYYY", "YUUY"),
     ("get_event", "YYYY", "YUUY"),
     ("get_recharge", "YYYY", "YUUY"),
+    ("show_pipeline", "YFFY", "-"),
     ("list_dead_letters", "YYYY", "-"),
     ("get_dead_letter", "YYYY", "YUUY"),
     ("redrive_dead_letters", "YFFF", "-"),
@@ -176,6 +179,7 @@ async fn an_admin_sees_and_gives_only_what_is_its_own() {
     let (admin, _) = make(&world, &operator, &own).await;
     for (path, field) in [
         ("/api/organizations", "c_organization_id"),
+        ("/api/standings", "c_organization_id"),
         ("/api/dead-letters", "c_organization_id"),
         ("/api/tokens", "c_organization_id"),
         ("/api/audit-log", "c_organization_id"),
@@ -186,6 +190,8 @@ async fn an_admin_sees_and_gives_only_what_is_its_own() {
         let all = call(&world, &operator, Method::GET, path, None).await.body["items"].as_array().unwrap().len();
         assert!(all > items.len(), "{path}");
     }
+    let standings = call(&world, &admin, Method::GET, "/api/standings", None).await.body;
+    assert_eq!(standings["counts"]["all"], 1, "others are not counted: {standings}");
     let grouped = call(&world, &admin, Method::GET, "/api/dead-letters?group=reason", None).await.body;
     assert_eq!(grouped["counted"], 1);
     let about = call(&world, &admin, Method::GET, "/api/audit-log?c_organization_id=other", None).await;

@@ -57,6 +57,11 @@ async fn a_simulation_is_asked_of_the_recharger() {
         (Some(None), "750.00".into())
     );
 
+    // As is what a person would ask for.
+    world.post(ROUTE, &json!({ "amount": 25.5 })).await;
+    let last = recharger.asked.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(last.amount.map(|amount| amount.to_string()), Some("25.50".to_owned()));
+
     // Without a body it is asked for now.
     let nothing = world.send(world.http.post(world.url(ROUTE))).await;
     assert_eq!((nothing.status, &nothing.body["code"]), (409, &json!("usage_unknown")), "{nothing:?}");

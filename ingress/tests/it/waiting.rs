@@ -183,7 +183,7 @@ async fn what_lasts_longer_is_a_202_and_the_database_knows_it_later() {
 pub(crate) async fn record_event(world: &World, id: &EventId, decision: &str, reason: Option<&str>) {
     sqlx::query(
         "INSERT INTO webhook_events (event_id, source, event_type, c_organization_id, correlation_id, payload, received_at, decision, reason)
-         VALUES ($1, 'limit_exceeded', 'limit_exceeded', 'acme', $1, '{}', now(), $2, $3)",
+         VALUES ($1, 'litellm', 'limit_exceeded', 'acme', $1, '{}', now(), $2, $3)",
     )
     .bind(id.as_str())
     .bind(decision)

@@ -80,14 +80,18 @@ fn priced(plan: &Plan) -> String {
 pub(super) fn decision(considered: &Considered) -> SimulatedDecisionV1 {
     let Considered { currency, ref trigger, seen_at, ledger_quota, ref decision } = *considered;
     let (usage, quota) = match *trigger {
-        Trigger::LimitExceeded { usage, limit, .. } => (usage, limit),
-        Trigger::LowBalance { usage, quota } => (usage, quota),
-        Trigger::Manual { .. } => (Decimal::ZERO, Decimal::ZERO),
+        Trigger::LimitExceeded { usage, limit, .. } => (Some(usage), limit),
+        Trigger::LowBalance { usage, quota } => (Some(usage), quota),
+        Trigger::Manual { .. } => (None, ledger_quota.unwrap_or_default()),
     };
-    let on = format!("Usage {} {currency}, quota {} {currency}", padded(usage, currency), padded(quota, currency));
+    let with = padded(quota, currency);
+    let on = match usage {
+        Some(usage) => format!("Usage {} {currency}, quota {with} {currency}", padded(usage, currency)),
+        None => format!("Quota {with} {currency}"),
+    };
     let mut said = SimulatedDecisionV1 {
         would: Would::Skip,
-        usage: number(usage, currency),
+        usage: usage.map(|usage| number(usage, currency)),
         usage_at: seen_at,
         quota: number(quota, currency),
         amount: None,

@@ -1,6 +1,6 @@
 //! Questions that are answered over the broker, from what is in the database. Nothing is stored, charged or published.
 //!
-//! One: what would the policy charge ([`SimulationRequestV1`])? Policy and history are loaded as for a claim, and the same
+//! One: what would be charged ([`SimulationRequestV1`])? Policy and history are loaded as for a claim, and the same
 //! `decide` decides; only nobody is locked, and nothing is claimed.
 
 mod answer;
@@ -10,6 +10,7 @@ use chrono::Duration;
 use common::clock::Timestamp;
 use common::contract::{SimulatedDecisionV1, SimulatedReplayV1, SimulationRequestV1, SimulationV1};
 use common::ids::OrganizationId;
+use common::money::Money;
 use common::queries::{Answerer, INVALID, NoAnswer};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -36,6 +37,9 @@ impl Answerer<SimulationRequestV1> for Recharger {
             let range = format!("days must be from 1 to {}", SimulationRequestV1::MOST_DAYS);
             return Err(NoAnswer::refused(INVALID, range));
         }
+        if asked.amount.is_some() && (asked.event.is_some() || asked.days.is_some()) {
+            return Err(NoAnswer::refused(INVALID, "an amount goes neither with an event nor with days"));
+        }
         let mut tx = repo::begin(&self.pool).await?;
         let Some((saved, resumed_at)) = claims::policy(&mut tx, organization).await? else {
             return Err(NoAnswer::refused("unknown_organization", format!("there is no organization {organization}")));
@@ -43,20 +47,9 @@ impl Answerer<SimulationRequestV1> for Recharger {
         let policy = changed(saved, &asked.policy).map_err(|problem| NoAnswer::refused(INVALID, problem))?;
         let now = self.clock.now();
         let about = About { organization, policy: &policy, resumed_at, now };
-        let decision = match (&asked.event, asked.days) {
-            (None, Some(_)) => None,
-            (Some(event), _) => {
-                let trigger = Trigger::LimitExceeded {
-                    usage: event.current_usage,
-                    limit: event.current_limit,
-                    exceeded_by: event.exceeded_by,
-                };
-                Some(self.consider(&mut tx, &about, trigger, None).await?)
-            }
-            (None, None) => {
-                let (trigger, seen_at) = as_the_sweep(&mut tx, &about).await?;
-                Some(self.consider(&mut tx, &about, trigger, Some(seen_at)).await?)
-            }
+        let decision = match trigger(&mut tx, &about, &asked).await? {
+            Some((trigger, seen_at)) => Some(self.consider(&mut tx, &about, trigger, seen_at).await?),
+            None => None,
         };
         let replay = match asked.days {
             Some(days) => Some(self.look_back(&mut tx, &about, days).await?),
@@ -75,6 +68,28 @@ struct About<'a> {
     /// When a person last resumed it.
     resumed_at: Option<Timestamp>,
     now: Timestamp,
+}
+
+/// What is to be decided about, if anything is, and when its usage was seen, where it was not given.
+async fn trigger(
+    db: &mut PgConnection,
+    about: &About<'_>,
+    asked: &SimulationRequestV1,
+) -> Result<Option<(Trigger, Option<Timestamp>)>, NoAnswer> {
+    if let Some(event) = &asked.event {
+        let (usage, limit) = (event.current_usage, event.current_limit);
+        return Ok(Some((Trigger::LimitExceeded { usage, limit, exceeded_by: event.exceeded_by }, None)));
+    }
+    if let Some(amount) = asked.amount {
+        let amount = Money::from_decimal(amount, about.policy.currency)
+            .map_err(|error| NoAnswer::refused(INVALID, format!("amount: {error}")))?;
+        return Ok(Some((Trigger::Manual { amount }, None)));
+    }
+    if asked.days.is_some() {
+        return Ok(None);
+    }
+    let (trigger, seen_at) = as_the_sweep(db, about).await?;
+    Ok(Some((trigger, Some(seen_at))))
 }
 
 /// What the sweep would see now: the usage that was last seen, and the ledger's quota, which is in force by then. Also

@@ -68,7 +68,8 @@ impl Asking {
     }
 
     async fn replay(&self, days: u32, policy: PolicyChangesV1) -> anyhow::Result<SimulatedReplayV1> {
-        let answer = self.ask(&SimulationRequestV1 { days: Some(days), policy, event: None }).await?;
+        let answer =
+            self.ask(&SimulationRequestV1 { days: Some(days), policy, ..SimulationRequestV1::default() }).await?;
         assert!(answer.decision.is_none());
         answer.replay.context("a replay")
     }
@@ -145,6 +146,9 @@ async fn a_dry_run_decides_as_the_claim_does_and_changes_nothing() -> anyhow::Re
     let before = everything(&world.pool).await?;
     let decision = asking.ask(&event(520, 500)).await?.decision.context("a decision")?;
     assert_eq!((decision.would, decision.reason, decision.amount), (Would::Skip, Some(SkipReason::InFlight), None));
+    let by_hand = SimulationRequestV1 { amount: Some(Decimal::from(25)), ..SimulationRequestV1::default() };
+    let decision = asking.ask(&by_hand).await?.decision.context("a decision")?;
+    assert_eq!((decision.would, decision.reason), (Would::Skip, Some(SkipReason::InFlight)));
     assert_eq!(everything(&world.pool).await?, before);
     let (credited, synced) = follow_ups(&charged(&charge)?, 1, 70_000)?;
     for fact in [credited, synced] {
@@ -159,8 +163,8 @@ async fn a_dry_run_decides_as_the_claim_does_and_changes_nothing() -> anyhow::Re
     let before = everything(&world.pool).await?;
     let now = asking.ask(&SimulationRequestV1::default()).await?.decision.context("a decision")?;
     assert_eq!(
-        (now.would, now.usage.to_string(), now.quota.to_string()),
-        (Would::Charge, "610.125".into(), "700.00".into())
+        (now.would, now.usage.map(|usage| usage.to_string()), now.quota.to_string()),
+        (Would::Charge, Some("610.125".into()), "700.00".into())
     );
     assert_eq!(asking.replay(1, PolicyChangesV1::default()).await?.recharges, 1);
     // With other policies that nobody has saved.
@@ -173,6 +177,19 @@ async fn a_dry_run_decides_as_the_claim_does_and_changes_nothing() -> anyhow::Re
         let request = serde_json::from_value(json!({ "policy": policy }))?;
         let decision = asking.ask(&request).await?.decision.context("a decision")?;
         assert_eq!((decision.would, decision.reason), (Would::Skip, Some(reason)), "{policy}");
+    }
+    // What a person asks for is bought whatever the policy thinks of it, if it can be charged at all.
+    let asked = json!({"amount": "25.50", "policy": {"auto_recharge_enabled": false, "max_daily_recharges": 0}});
+    let decision = asking.ask(&serde_json::from_value(asked)?).await?.decision.context("a decision")?;
+    assert_eq!((decision.would, &decision.usage, decision.usage_at), (Would::Charge, &None, None));
+    assert_eq!(
+        decision.message,
+        "Quota 700.00 usd: 25.50 usd would be charged for 25.50 usd of quota; the quota becomes 725.50 usd."
+    );
+    let small = asking.ask(&serde_json::from_value(json!({"amount": 0.1}))?).await?.decision.context("a decision")?;
+    assert_eq!((small.would, small.reason, small.amount), (Would::Skip, Some(SkipReason::AmountTooSmall), None));
+    for wrong in [json!({"amount": 1.001}), json!({"amount": 5, "days": 7})] {
+        assert_eq!(asking.refusal("acme", &serde_json::from_value(wrong)?).await?, "invalid_request");
     }
     let wrong = serde_json::from_value(json!({"policy": {"target_balance": 1.001}}))?;
     assert_eq!(asking.refusal("acme", &wrong).await?, "invalid_request");

@@ -192,6 +192,11 @@ static CARDS: &[Card] = &[
     visa("4000000000077777", &["sim_processing"], Behaviour::Process),
 ];
 
+/// Every card.
+pub(super) fn all() -> &'static [Card] {
+    CARDS
+}
+
 /// The card behind `pm_card_…` or `tok_…`.
 pub(super) fn by_token(token: &str) -> Option<&'static Card> {
     let name = token.strip_prefix("pm_card_").or_else(|| token.strip_prefix("tok_"))?;

@@ -1,8 +1,10 @@
-//! Stripe: customers, payment methods, payment and setup intents, refunds, disputes, events.
+//! Stripe: customers, payment methods, payment and setup intents, Checkout Sessions, refunds, disputes, events.
 
 mod books;
 mod cards;
 mod charges;
+mod checkout;
+mod checkout_page;
 mod config;
 mod confirmation;
 mod currency;
@@ -148,7 +150,9 @@ impl Service for Stripe {
 
     fn route(&self, call: &Call) -> String {
         let mut segments = call.segments();
-        if let Some(id) = segments.get_mut(2) {
+        // Sessions are the only collection that has a word before it.
+        let place = if segments.get(1) == Some(&"checkout") { 3 } else { 2 };
+        if let Some(id) = segments.get_mut(place) {
             *id = ":id";
         }
         format!("{} /{}", call.method, segments.join("/"))

@@ -32,6 +32,11 @@ impl Params {
         path.split('.').try_fold(&self.root, |value, key| value.get(key))
     }
 
+    /// The parameters beneath a path, as a tree of their own.
+    pub(super) fn within(&self, path: &str) -> Self {
+        Self { root: self.value(path).cloned().unwrap_or_else(|| Value::Object(Map::new())) }
+    }
+
     /// A text; an empty one counts as absent.
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.value(path).and_then(Value::as_str).filter(|text| !text.is_empty())

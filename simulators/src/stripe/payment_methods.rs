@@ -92,6 +92,12 @@ fn insert(world: &mut World, card: &'static Card, expiry: Option<(i64, i64)>) ->
     id
 }
 
+/// A new payment method for a card that a person chose by its number.
+pub(super) fn of_number(world: &mut World, number: &str) -> Result<String, ApiError> {
+    let card = cards::by_number(number).map_err(ApiError::card)?;
+    Ok(insert(world, card, None))
+}
+
 /// What one can see of a card.
 fn describe(shown: &mut Value, card: &Card) {
     let last4: String = card.number.chars().skip(card.number.len() - 4).collect();

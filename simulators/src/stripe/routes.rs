@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::list::{matches, page};
 use super::params::Params;
 use super::world::World;
-use super::{customers, payment_intents, payment_methods, refunds, setup_intents};
+use super::{checkout, customers, payment_intents, payment_methods, refunds, setup_intents};
 use crate::http::Call;
 
 type Answer = Result<Value, ApiError>;
@@ -24,6 +24,7 @@ pub(super) fn dispatch(world: &mut World, call: &Call, params: &Params) -> Answe
         Some("payment_methods") => of_payment_methods(world, method, path, params),
         Some("payment_intents") => of_payment_intents(world, method, path, params),
         Some("setup_intents") => of_setup_intents(world, method, path, params),
+        Some("checkout") => of_checkout(world, method, path, params),
         Some("refunds") => of_refunds(world, method, path, params),
         _ => of_the_rest(world, method, path, params),
     };
@@ -99,8 +100,25 @@ fn of_setup_intents(world: &mut World, method: &str, path: &[&str], params: &Par
             matches(params, intent, "customer") && matches(params, intent, "payment_method")
         }),
         ("GET", ["setup_intents", id]) => setup_intents::existing(world, id),
-        ("POST", ["setup_intents", id, "confirm"]) => setup_intents::confirm(world, id, params),
-        ("POST", ["setup_intents", id, "cancel"]) => setup_intents::cancel(world, id),
+        ("POST", ["setup_intents", id, "confirm"]) => {
+            checkout::refuse_sessions(world, id, "confirm").and_then(|()| setup_intents::confirm(world, id, params))
+        }
+        ("POST", ["setup_intents", id, "cancel"]) => {
+            checkout::refuse_sessions(world, id, "cancel").and_then(|()| setup_intents::cancel(world, id))
+        }
+        _ => return None,
+    })
+}
+
+fn of_checkout(world: &mut World, method: &str, path: &[&str], params: &Params) -> Option<Answer> {
+    checkout::end_the_old(world);
+    Some(match (method, path) {
+        ("POST", ["checkout", "sessions"]) => checkout::create(world, params),
+        ("GET", ["checkout", "sessions"]) => page(world, checkout::KIND, "/v1/checkout/sessions", params, |session| {
+            matches(params, session, "customer") && matches(params, session, "status")
+        }),
+        ("GET", ["checkout", "sessions", id]) => world.in_path(checkout::KIND, id, "session"),
+        ("POST", ["checkout", "sessions", id, "expire"]) => checkout::expire(world, id),
         _ => return None,
     })
 }

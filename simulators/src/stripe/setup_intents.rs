@@ -7,8 +7,8 @@ use super::confirmation::next_action;
 use super::error::ApiError;
 use super::params::Params;
 use super::payment_intents::{secret, set_method_types};
-use super::payment_methods;
 use super::world::{World, text};
+use super::{checkout, payment_methods};
 
 const KIND: &str = "setup_intent";
 
@@ -38,14 +38,10 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
     if !["off_session", "on_session"].contains(&usage) {
         return Err(ApiError::invalid("usage", "Invalid usage: must be one of on_session or off_session"));
     }
-    let mut intent = world.new_object(include_str!("templates/setup_intent.json"), "seti");
+    let mut intent = blank(world, customer, params);
     let id = text(&intent, "id");
-    intent["customer"] = json!(customer);
     intent["usage"] = json!(usage);
-    intent["client_secret"] = json!(secret(world, &id));
     set_method_types(&mut intent, params)?;
-    params.copy_texts(&mut intent, &["description"]);
-    params.merge_metadata(&mut intent);
     let confirm = params.boolean("confirm")?.unwrap_or(false);
     let method = params.text("payment_method").map(str::to_owned);
     if confirm && method.is_none() {
@@ -61,6 +57,25 @@ pub(super) fn create(world: &mut World, params: &Params) -> Result<Value, ApiErr
         return self::confirm(world, &id, params);
     }
     existing(world, &id)
+}
+
+/// An intent that is not stored yet.
+fn blank(world: &World, customer: Option<&str>, params: &Params) -> Value {
+    let mut intent = world.new_object(include_str!("templates/setup_intent.json"), "seti");
+    intent["customer"] = json!(customer);
+    intent["client_secret"] = json!(secret(world, &text(&intent, "id")));
+    params.copy_texts(&mut intent, &["description"]);
+    params.merge_metadata(&mut intent);
+    intent
+}
+
+/// The intent of a Checkout Session; gives its id. `params` are the session's `setup_intent_data`.
+pub(super) fn for_session(world: &mut World, customer: Option<&str>, params: &Params) -> String {
+    let intent = blank(world, customer, params);
+    let id = text(&intent, "id");
+    world.put(intent);
+    world.emit("setup_intent.created", &id);
+    id
 }
 
 fn no_method(intent: Value) -> ApiError {
@@ -128,6 +143,7 @@ fn succeed(world: &mut World, id: &str, method: &str) -> Result<Value, ApiError>
         intent["last_setup_error"] = Value::Null;
     });
     world.emit("setup_intent.succeeded", id);
+    checkout::complete(world, id);
     existing(world, id)
 }
 

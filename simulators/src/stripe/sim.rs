@@ -25,6 +25,7 @@ impl Stripe {
             (Method::GET, [kind @ ("payment_intents" | "setup_intents"), id, "authenticate"]) => {
                 bank_page(&lock(&self.world), kind, id)
             }
+            (Method::GET | Method::POST, ["checkout", "sessions", id]) => self.checkout_page(call, id),
             (Method::POST, path) => self.act(call, path),
             _ => Reply::problem(404, "no such knob: see the README of the simulators"),
         }
@@ -152,10 +153,10 @@ fn return_to_shop(intent: &Value, body: &Value) -> Reply {
     html(303, String::new()).with("location", target)
 }
 
-fn html(status: u16, page: String) -> Reply {
+pub(super) fn html(status: u16, page: String) -> Reply {
     Reply { status, content_type: "text/html; charset=utf-8", headers: Vec::new(), body: page.into() }
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import urllib.error
 import urllib.request
 
 import stripe
@@ -19,6 +20,11 @@ payment_intents = client.v1.payment_intents
 def books():
     with urllib.request.urlopen(BASE + "/_sim/books") as answer:
         return json.load(answer)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
 
 
 def check(condition, words):
@@ -136,6 +142,38 @@ def test_refunds():
     )
     check(done.code == "charge_already_refunded", "already refunded")
     check(books()["by_customer"][customer]["refunded"] == 2500, "books")
+
+
+def test_checkout():
+    customer, _ = customer_with("pm_card_visa")
+    wanted = {
+        "mode": "setup",
+        "customer": customer,
+        "currency": "usd",
+        "setup_intent_data": {"metadata": {"org": "acme"}},
+        "success_url": "https://shop.example/done",
+        "cancel_url": "https://shop.example/back",
+    }
+    session = client.v1.checkout.sessions.create({**wanted, "expand": ["setup_intent"]})
+    check(session.status == "open" and session.url.startswith(BASE), "open")
+    check(session.setup_intent.metadata["org"] == "acme", "metadata of the setup intent")
+    page = urllib.request.Request(session.url, data=b"card=4242424242424242&button=save")
+    try:
+        urllib.request.build_opener(NoRedirect).open(page)
+        raise AssertionError("no redirect")
+    except urllib.error.HTTPError as answer:
+        check(answer.code == 303 and answer.headers["location"] == wanted["success_url"], "redirect")
+    read = client.v1.checkout.sessions.retrieve(session.id)
+    check(read.status == "complete" and read.url is None, "complete")
+    other = raised(
+        stripe.InvalidRequestError,
+        lambda: client.v1.checkout.sessions.create({**wanted, "mode": "payment"}),
+    )
+    check(other.param == "mode", "mode")
+    late = client.v1.checkout.sessions.create(wanted)
+    check(client.v1.checkout.sessions.expire(late.id).status == "expired", "expired")
+    listed = client.v1.checkout.sessions.list({"customer": customer})
+    check([one.id for one in listed.data] == [late.id, session.id], "list")
 
 
 def test_errors():

@@ -1,6 +1,7 @@
 //! async-stripe's typed objects accept ours.
 
 use bytes::Bytes;
+use stripe_checkout::checkout_session::{CreateCheckoutSession, ExpireCheckoutSession};
 use stripe_client_core::{CustomizedStripeRequest, StripeClient, StripeClientErr, StripeMethod, StripeRequest as _};
 use stripe_core::customer::{CreateCustomer, RetrieveCustomer};
 use stripe_core::payment_intent::{
@@ -9,7 +10,7 @@ use stripe_core::payment_intent::{
 use stripe_core::refund::{CreateRefund, ListRefund};
 use stripe_core::setup_intent::CreateSetupIntent;
 use stripe_payment::payment_method::{AttachPaymentMethod, ListPaymentMethod};
-use stripe_shared::{PaymentIntentId, PaymentIntentStatus};
+use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus, PaymentIntentId, PaymentIntentStatus};
 
 use crate::support::{Api, http_client};
 
@@ -80,6 +81,18 @@ async fn every_object_that_we_use_is_read() {
         .await
         .unwrap();
     assert!(setup.next_action.is_some());
+    let session = CreateCheckoutSession::new()
+        .mode(CheckoutSessionMode::Setup)
+        .currency(unpaid.currency.clone())
+        .customer(customer.id.as_str())
+        .success_url("https://shop.example/done")
+        .customize()
+        .send(&client)
+        .await
+        .unwrap();
+    assert!(session.url.is_some() && session.setup_intent.is_some());
+    let session = ExpireCheckoutSession::new(session.id).customize().send(&client).await.unwrap();
+    assert_eq!(session.status, Some(CheckoutSessionStatus::Expired));
     let method = AttachPaymentMethod::new("pm_card_visa")
         .customer(customer.id.as_str())
         .customize()

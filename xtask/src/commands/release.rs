@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use xtask::{folder, paths, say};
 
 use crate::cargo;
 
-const PACKAGES: [&str; 7] = ["ingress", "recharger", "ledger", "syncer", "simulators", "e2e", "common"];
+const PACKAGES: [&str; 8] = ["ingress", "recharger", "ledger", "syncer", "simulators", "e2e", "bench", "common"];
 
 /// Builds the whole system, finds the servers it needs, and becomes this program of it, with these variables besides.
 pub(super) fn become_program(name: &str, args: &[OsString], envs: &[(&str, &str)]) -> Result<ExitCode> {
@@ -21,7 +22,17 @@ pub(super) fn become_program(name: &str, args: &[OsString], envs: &[(&str, &str)
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let build = cargo::program().args(["build", "--release", "--bins"]).args(packages);
     build.run().with_context(|| format!("building for `{name}`"))?;
-    let bin_dir = paths::target_dir().join("release");
+    become_of(&paths::target_dir().join("release"), name, args, envs, &tools)
+}
+
+/// Becomes a program of these that were built, with what was found and these variables besides.
+pub(super) fn become_of(
+    bin_dir: &Path,
+    name: &str,
+    args: &[OsString],
+    envs: &[(&str, &str)],
+    tools: &Tools,
+) -> Result<ExitCode> {
     let program = bin_dir.join(name);
     let mut command = Command::new(&program);
     command.args(args).envs(envs.iter().copied()).envs(tools.envs()).env(tools::BIN_DIR, bin_dir);

@@ -33,6 +33,11 @@ impl Version {
         Self::parse(said.strip_prefix(name)?)
     }
 
+    /// Its first number.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
     /// Whether it is this version or a later one.
     pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
         (self.major, self.minor) >= (major, minor)

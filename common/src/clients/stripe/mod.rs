@@ -1,5 +1,6 @@
 //! Stripe: async-stripe's typed requests over a transport of our own, and what an answer means.
 
+mod checkout;
 mod confirm;
 mod disputes;
 mod intent;
@@ -10,6 +11,7 @@ mod requests;
 mod setup;
 mod transport;
 
+pub use checkout::{CardPage, CardPageOrder};
 pub use confirm::Confirmation;
 pub use disputes::{DisputeSeen, DisputeStatus};
 pub use listing::IntentSeen;

@@ -245,7 +245,7 @@ pub(super) fn strategy(key: &str) -> Result<RequestStrategy, StripeFault> {
     Ok(RequestStrategy::Idempotent(key))
 }
 
-fn stripe_currency(currency: Currency) -> stripe_types::Currency {
+pub(super) fn stripe_currency(currency: Currency) -> stripe_types::Currency {
     // Every three-letter code parses: one that the library does not know is passed on for Stripe to judge.
     currency.code().parse().unwrap_or(stripe_types::Currency::USD)
 }

@@ -7,7 +7,6 @@ use std::process::{Command, Output};
 use anyhow::Context;
 use e2e::database::Database;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use xtask::tools;
 
 use super::SERVICES;
 
@@ -199,8 +198,7 @@ async fn grants_are_what_the_services_sql_needs() -> anyhow::Result<()> {
 }
 
 fn bill_setup(url: &str, variables: &[(String, String)]) -> anyhow::Result<Output> {
-    let folder = std::env::var_os(tools::BIN_DIR).context(tools::BIN_DIR)?;
-    let mut command = Command::new(PathBuf::from(folder).join("bill-setup"));
+    let mut command = Command::new(e2e::service::program("bill-setup")?);
     command.arg("logins").env("DATABASE_URL", url).env("RUST_LOG", "debug");
     Ok(command.envs(variables.iter().cloned()).output()?)
 }

@@ -132,6 +132,19 @@ fn each_reads_its_own_consumers() -> anyhow::Result<()> {
         assert_eq!(granted, wanted, "{service}");
     }
     assert!(wanted.is_empty(), "consumers of nobody: {wanted:?}");
+    // Ingress has none, and tells how far everybody's are; and it looks after dead letters.
+    let letters = ["DIRECT.GET", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "STREAM.INFO"];
+    let mut wanted: Vec<String> =
+        letters.iter().map(|call| format!("$JS.API.{call}.{}", streams::DEAD_LETTERS)).collect();
+    wanted.extend(definitions.consumers.iter().map(|consumer| {
+        let name = consumer.config.durable_name.as_deref().unwrap_or_default();
+        format!("$JS.API.CONSUMER.INFO.{}.{name}", consumer.stream)
+    }));
+    wanted.sort_unstable();
+    let mut granted: Vec<String> =
+        rules["ingress"].publish.iter().filter(|subject| subject.starts_with('$')).cloned().collect();
+    granted.sort_unstable();
+    assert_eq!(granted, wanted, "ingress");
     for (user, rules) in &rules {
         let inboxes: Vec<&String> = rules.subscribe.iter().filter(|subject| subject.starts_with("_INBOX_")).collect();
         assert_eq!(inboxes, [&format!("_INBOX_{user}.>")]);

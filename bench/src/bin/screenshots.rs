@@ -1,0 +1,32 @@
+//! `cargo xtask screenshots`, once everything is built.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use bench::screenshots;
+use xtask::say;
+use xtask::screenshots::{HELP, Request};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let outcome = match Request::parse(&args) {
+        Ok(Request::Run(options)) => screenshots::run(&options).await,
+        Ok(Request::Help) => {
+            say(HELP);
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => complain(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

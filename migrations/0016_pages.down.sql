@@ -1,0 +1,2 @@
+DROP INDEX usage_snapshots_looks;
+DROP INDEX quota_syncs_by_age;
