@@ -9,9 +9,12 @@ CREATE TABLE console_sessions (
 );
 CREATE INDEX console_sessions_by_end ON console_sessions (expires_at);
 
--- As 0013 has it: the service that writes it, and nobody else, because who has a session's secret is signed in.
+-- As 0013 has it; people who look see who is signed in, but not by which secret.
 DO $$
 BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bill_viewer') THEN
+        GRANT SELECT (token_id, created_at, expires_at) ON console_sessions TO bill_viewer;
+    END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bill_ingress') THEN
         GRANT SELECT, INSERT, DELETE ON console_sessions TO bill_ingress;
     END IF;

@@ -119,7 +119,7 @@ impl Stage {
 
     /// An organization that was recharged by a webhook and by a person, and got a part of it back.
     async fn live(&mut self) -> anyhow::Result<()> {
-        self.ready(LIVE, "pm_card_visa").await?;
+        let team = self.ready(LIVE, "pm_card_visa").await?;
         self.use_up(LIVE).await?;
         let path = format!("/api/organizations/{LIVE}/recharge");
         let made = self.call(Method::POST, &path, Some(&json!({ "amount": 75 }))).await?;
@@ -129,10 +129,11 @@ impl Stage {
         self.place("live", LIVE);
         self.place("partly_refunded", recharge);
         // What somebody sends who means no good.
-        let mut body = json!({ "event_type": "limit_exceeded", "team_id": format!("team_{LIVE}"), "current_usage": 1,
-            "current_limit": 2_000, "timestamp": "2025-07-17T10:00:00Z" });
+        let mut body = json!({ "event_type": "limit_exceeded", "team_id": team, "current_usage": 1, "current_limit": 2_000,
+            "timestamp": "2025-07-17T10:00:00Z" });
         body["note"] = json!(hostile(10_000));
-        self.client.webhook(&self.client.ingress, serde_json::to_vec(&body)?).await?;
+        let (status, answer) = self.client.webhook(&self.client.ingress, serde_json::to_vec(&body)?).await?;
+        ensure!(status.is_success(), "{status}: {answer}");
         Ok(())
     }
 
@@ -140,6 +141,7 @@ impl Stage {
     async fn in_flight(&mut self) -> anyhow::Result<()> {
         const ORGANIZATION: &str = "express-cloud";
         self.ready(ORGANIZATION, "pm_card_amex").await?;
+        self.look_at(ORGANIZATION).await?;
         let fault = json!({ "fault": "500_before", "route": "PUT /organizations/:id/quota" });
         self.client.kms_sim("faults", &json!(vec![fault; FAILING_PUSHES])).await?;
         let url = format!("{}/api/organizations/{ORGANIZATION}/recharge", self.client.ingress);
@@ -167,12 +169,13 @@ impl Stage {
     }
 
     /// Makes an organization that has a quota at the KMS, with a card, and syncs it.
-    async fn ready(&self, organization: &str, card: &str) -> anyhow::Result<()> {
+    /// Returns its team.
+    async fn ready(&self, organization: &str, card: &str) -> anyhow::Result<String> {
         let body = json!({ "c_organization_id": organization, "quota": 500 });
         let url = format!("{}/organizations/", self.client.kms);
         self.client.http.post(url).json(&body).send().await?.error_for_status()?;
         let policy = json!({ "max_daily_recharges": 5 });
-        self.client.ready_organization(organization, card, policy).await.map(drop).context(organization.to_owned())
+        self.client.ready_organization(organization, card, policy).await.context(organization.to_owned())
     }
 
     /// Spends more than the quota, of which the KMS tells by its webhook, and waits until something has come of it.
@@ -187,6 +190,20 @@ impl Stage {
                 ["settled", "declined", "action_required", "returning", "refunded"].contains(&status),
                 "{history:?}"
             );
+            Ok(())
+        })
+        .await?;
+        self.look_at(organization).await
+    }
+
+    /// Has the usage looked at, as after every change of a policy.
+    async fn look_at(&self, organization: &str) -> anyhow::Result<()> {
+        let path = format!("/api/organizations/{organization}");
+        let policy = json!({ "max_daily_recharges": 4 });
+        self.call(Method::PATCH, &format!("{path}/config"), Some(&policy)).await?;
+        wait::until("the usage to be looked at", || async {
+            let balance = self.call(Method::GET, &format!("{path}/balance"), None).await?;
+            ensure!(!balance["available"].is_null(), "{balance}");
             Ok(())
         })
         .await

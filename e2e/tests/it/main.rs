@@ -7,6 +7,7 @@ mod bursts;
 mod chain;
 mod cli;
 mod configuration;
+mod console;
 mod declines;
 mod faults;
 mod garbage;

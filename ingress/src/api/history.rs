@@ -92,7 +92,7 @@ impl Choice for Cause {
 struct Decision;
 
 impl Choice for Decision {
-    const WORDS: &'static [&'static str] = &["charge", "skipped", "recorded"];
+    const WORDS: &'static [&'static str] = &["charge", "skipped", "recorded", "refund"];
 }
 
 /// Where an event may come from.

@@ -64,7 +64,10 @@ impl Visit {
         text: &'static Text,
     ) -> Result<Self, Problem> {
         let form = form(&mut request).await?;
-        let notice = cookie::find(&request.headers, NOTICE).filter(|word| !word.is_empty()).map(str::to_owned);
+        // A page that only looks again says nothing, and must not take away what the next one is to say.
+        let looks_again = request.header("x-live").is_some();
+        let notice = cookie::find(&request.headers, NOTICE).filter(|word| !word.is_empty() && !looks_again);
+        let notice = notice.map(str::to_owned);
         let Request { path, query, .. } = request;
         Ok(Self { app, viewer, text, path, query, form, notice, params })
     }

@@ -181,7 +181,7 @@ pub(crate) struct EventView {
     /// When it happened, as its sender says.
     pub(super) occurred_at: Option<Timestamp>,
     pub(super) received_at: Timestamp,
-    /// What was decided: charge, skipped or recorded.
+    /// What was decided: charge, skipped, recorded or refund.
     pub(super) decision: String,
     /// Why, as a stable word.
     pub(super) reason: Option<String>,
@@ -247,7 +247,7 @@ pub(crate) struct RecordedStatus {
     pub(super) event_type: String,
     pub(super) received_at: Timestamp,
     pub(super) decided_at: Timestamp,
-    /// What was decided: charge, skipped or recorded.
+    /// What was decided: charge, skipped, recorded or refund.
     pub(super) decision: String,
     /// Why, as a stable word, or as the bank's.
     pub(super) reason: Option<String>,

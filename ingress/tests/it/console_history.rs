@@ -232,7 +232,12 @@ async fn a_refund_is_reviewed_and_sent_once() {
     );
     let review =
         ann.post(&path, &[("step", "review"), ("extent", "part"), ("amount", "$50"), ("reason", "too much")]).await;
-    assert!(review.status == 200 && review.has("$51.57 goes back to the card, and $50.00 of quota"), "{}", review.html);
+    assert!(
+        review.status == 200
+            && review.has("<strong>$51.57</strong> goes back to the card, and <strong>$50.00</strong> of quota"),
+        "{}",
+        review.html
+    );
     let fields: Vec<_> = ["key", "quota", "extent", "amount", "reason"].map(|name| (name, review.hidden(name))).into();
     let fields = |step| {
         [("step", step)]
@@ -274,7 +279,7 @@ async fn an_earlier_quota_is_put_back_as_the_page_said() {
     let path = path.split('"').next().unwrap().replace("&#38;", "&");
     let page = ann.get(&path).await;
     assert!(
-        page.has("The difference of +$700.00 is booked") && page.has("has used more than its quota"),
+        page.has("The difference of <strong>+$700.00</strong> is booked") && page.has("has used more than its quota"),
         "{}",
         page.html
     );

@@ -13,6 +13,8 @@ const FIELDS = "input:not([type=hidden]), select, textarea";
 const served = new Map();
 /** The `details` that the viewer has opened or closed. */
 const touched = new WeakSet();
+/** Where a finger or a button is down: what is exchanged under it would not be clicked. */
+let pressed = null;
 
 export function start() {
   const address = document.querySelector("main[data-live]")?.dataset.live;
@@ -23,6 +25,10 @@ export function start() {
     if (summary) touched.add(summary.parentElement);
   });
   const refresh = refresher();
+  document.addEventListener("pointerdown", ({ target }) => (pressed = target), true);
+  for (const end of ["click", "pointercancel"]) {
+    document.addEventListener(end, () => ((pressed = null), refresh.ifOwed()), true);
+  }
   document.addEventListener("focusout", () => refresh.ifOwed());
   follow(address, refresh);
 }
@@ -163,10 +169,13 @@ function parts(root) {
   return root.querySelectorAll("[id][data-part]");
 }
 
-// Somebody types in it, has typed in it, has marked text in it, or has opened something that could not be opened again.
+// Somebody types or presses in it, has typed in it, has marked text in it, or has opened something that could not be opened again.
 function inUse(part) {
   const focused = document.activeElement;
   if (part.contains(focused) && focused.matches(FIELDS)) return true;
+  if (pressed && part.contains(pressed)) return true;
+  // A form of it is on its way: the answer is a page of its own.
+  if (part.querySelector("[aria-busy=true]")) return true;
   if ([...part.querySelectorAll(FIELDS)].some(isChanged)) return true;
   if ([...part.querySelectorAll("details[open]:not([id])")].some((details) => touched.has(details))) return true;
   const selection = getSelection();

@@ -87,7 +87,7 @@ fn preferred(header: &str) -> Option<&'static Text> {
 }
 
 /// The words for a word of the API; the word itself where there are none.
-pub(crate) fn term<'a>(terms: Terms, word: &'a str) -> &'a str {
+pub(crate) fn term(terms: Terms, word: &str) -> &str {
     terms.iter().find(|(have, _)| *have == word).map_or(word, |(_, says)| says)
 }
 

@@ -15,7 +15,7 @@ use crate::console::layout::Layout;
 use crate::console::pages::{error, wrong::Wrong};
 use crate::console::reply::Reply;
 use crate::console::route::Route;
-use crate::console::text::{fill, term};
+use crate::console::text::{Rich, fill, rich, term};
 use crate::console::visit::Visit;
 use crate::http::Problem;
 
@@ -82,9 +82,9 @@ impl ReviewPage {
         amount.money(&self.record.currency)
     }
 
-    fn says(&self) -> String {
+    fn says(&self) -> Rich {
         let values = [("amount", self.money(&self.plan.quota)), ("total", self.money(&self.plan.money))];
-        fill(self.layout.text.history.refund_says, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
+        rich(self.layout.text.history.refund_says, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
     }
 
     fn button(&self) -> String {

@@ -14,7 +14,7 @@ use crate::console::moment::Moment;
 use crate::console::pages::{error, wrong::Wrong};
 use crate::console::reply::Reply;
 use crate::console::route::Route;
-use crate::console::text::fill;
+use crate::console::text::{Rich, rich};
 use crate::console::visit::Visit;
 use crate::http::Problem;
 
@@ -186,10 +186,10 @@ async fn again(visit: &Visit, wanted: Wanted<'_>, problem: &Problem) -> Result<R
 }
 
 impl RestorePage {
-    fn lead(&self) -> String {
+    fn lead(&self) -> Rich {
         let values = [("quota", self.money(&self.target)), ("change", self.change().change(&self.currency))];
         let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
         let words = &self.layout.text.history;
-        fill(if self.change().is_zero() { words.restore_same } else { words.restore_lead }, &values)
+        rich(if self.change().is_zero() { words.restore_same } else { words.restore_lead }, &values)
     }
 }

@@ -73,13 +73,18 @@ pub(super) struct Seen<'a> {
     /// Below so much a recharge is made; `None`: none is.
     pub(super) minimum: Option<Decimal>,
     pub(super) currency: Currency,
+    /// The quota that is in force at the end, which nobody may have looked at usage with.
+    pub(super) quota_now: Option<Amount>,
 }
 
 /// Draws; `None` where nobody has looked in this time.
 pub(super) fn draw(seen: &Seen<'_>) -> Option<Picture> {
     let mut looks = seen.looks.to_vec();
     looks.sort_by_key(|look| look.at);
+    let days = days(&looks);
     let (first, last) = (looks.first()?.clone(), looks.last()?.clone());
+    looks.extend(seen.quota_now.map(|quota| Look { at: Moment(seen.to), quota, ..last.clone() }));
+    let last = looks.last()?.clone();
     let amounts = looks.iter().flat_map(|look| [units(look.usage.0), units(look.quota.0)]);
     let scale = Scale::over(amounts);
     let place = |at: Moment| x(at.0, seen.from, seen.to);
@@ -134,7 +139,7 @@ pub(super) fn draw(seen: &Seen<'_>) -> Option<Picture> {
         marks: marks.collect(),
         amounts: lines.iter().map(|(amount, _)| round(Amount(*amount), &seen.currency)).collect(),
         times: times.collect(),
-        days: days(&looks),
+        days,
     })
 }
 
@@ -165,7 +170,7 @@ mod tests {
 
     fn drawn(looks: &[Look], events: &[Event], minimum: Option<Decimal>) -> Option<Picture> {
         let (from, to, currency) = (hour(0).0, hour(100).0, Currency::USD);
-        draw(&Seen { from, to, looks, events, minimum, currency })
+        draw(&Seen { from, to, looks, events, minimum, currency, quota_now: None })
     }
 
     #[test]
@@ -190,8 +195,13 @@ mod tests {
     fn little_to_draw() {
         assert!(drawn(&[], &[], None).is_none());
         let one = drawn(&[look(50, "100", "500")], &[], None).unwrap();
-        assert_eq!((one.usage_line.as_str(), one.quota_line.as_str()), ("M500 240H1000", "M500 0H1000"));
+        assert_eq!((one.usage_line.as_str(), one.quota_line.as_str()), ("M500 250H1000", "M500 50H1000"));
         assert!(one.floor_line.is_none());
+        // What was bought since the last look is in force.
+        let (from, to, currency, looks) = (hour(0).0, hour(100).0, Currency::USD, [look(50, "100", "500")]);
+        let quota_now = Some(Amount(Decimal::from(600)));
+        let bought = draw(&Seen { from, to, looks: &looks, events: &[], minimum: None, currency, quota_now }).unwrap();
+        assert_eq!((bought.quota_line.as_str(), bought.days.len()), ("M500 50H1000V0H1000", 1));
         let flat = drawn(&[look(0, "0", "0"), look(100, "0", "0")], &[], Some(Decimal::ZERO)).unwrap();
         assert_eq!((flat.usage_line.as_str(), flat.quota_line.as_str()), ("M0 300L1000 300H1000", "M0 300H1000"));
     }
@@ -211,7 +221,15 @@ mod tests {
             (Timestamp::MAX_UTC, Timestamp::MIN_UTC),
         ] {
             let minimum = Some(Decimal::MAX);
-            let seen = Seen { from, to, looks: &looks, events: &events, minimum, currency: Currency::USD };
+            let seen = Seen {
+                from,
+                to,
+                looks: &looks,
+                events: &events,
+                minimum,
+                currency: Currency::USD,
+                quota_now: Some(Amount(Decimal::MAX)),
+            };
             let picture = draw(&seen).unwrap();
             for line in [&picture.usage_line, &picture.quota_line, picture.floor_line.as_ref().unwrap()] {
                 let numbers = line.split(|c: char| !c.is_ascii_digit() && c != '-').filter(|number| !number.is_empty());

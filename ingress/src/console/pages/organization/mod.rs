@@ -9,6 +9,7 @@ mod outcome;
 mod overview;
 mod overview_parts;
 mod phrase;
+mod picture;
 mod policy;
 mod policy_form;
 mod policy_sentence;

@@ -9,6 +9,7 @@ use super::chart::Picture;
 use super::data::{Balance, Config, EventRow, EventStatus, Items, QuotaEntry, Recharge, Simulation, Usage};
 use super::outcome::{Outcome, outcome};
 use super::overview_parts::{Auto, CardOnFile, Flight, Hero, MonthSoFar, QuotaState, RecentEvent, RecentRecharge};
+use super::picture::{DaysLink, picture};
 use super::warnings::{self, Banner, banners};
 use super::{overview_parts as parts, path};
 use crate::console::form::query;
@@ -48,7 +49,7 @@ struct Page {
     picture: Option<Picture>,
     picture_says: String,
     currency: Currency,
-    days: Vec<parts::DaysLink>,
+    days: Vec<DaysLink>,
     recharges: Vec<RecentRecharge>,
     events: Vec<RecentEvent>,
 }
@@ -124,10 +125,10 @@ async fn show(visit: &Visit) -> Result<Reply, Problem> {
     let seen = warnings::Seen { text, config, balance, recharges, quotas, may_change };
     let outcome = if event.is_empty() { None } else { outcome(text, config, event, asked.event.as_ref()) };
     let flight = parts::flight(text, recharges, asked.event.as_ref());
-    let (picture, picture_says) = parts::picture(text, config, &asked.usage, recharges, quotas, days);
+    let (drawn, picture_says) = picture(text, config, balance, &asked.usage, recharges, quotas, days);
     let links = DAYS.map(|each| {
         let parameters = query([("days", each.to_string())]);
-        parts::DaysLink { days: each, href: format!("{}?{parameters}", path(&id, "")), current: each == days }
+        DaysLink { days: each, href: format!("{}?{parameters}", path(&id, "")), current: each == days }
     });
     let layout = visit.layout(id.clone()).live(Some(&id)).section("organizations");
     Reply::page(&Page {
@@ -138,7 +139,7 @@ async fn show(visit: &Visit) -> Result<Reply, Problem> {
         card: parts::card(visit, config),
         month: asked.usage.as_ref().map(|usage| parts::month(text, config, &usage.month)),
         quota: parts::quota(text, config, balance, quotas),
-        picture,
+        picture: drawn,
         picture_says,
         currency: config.currency,
         days: links.into(),

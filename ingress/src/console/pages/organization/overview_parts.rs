@@ -4,14 +4,14 @@ use common::money::Currency;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::chart::{self, Event, Picture};
-use super::data::{Balance, Config, EventRow, EventStatus, Month, QuotaEntry, Recharge, Simulation, Usage, round};
+use super::data::{Balance, Config, EventRow, EventStatus, Month, QuotaEntry, Recharge, Simulation};
 use super::phrase::{Phrase, Value, phrase, plain};
 use super::policy_sentence::{now, sentence};
 use super::progress::{Step, steps};
+use super::trial::why_not;
 use crate::console::amount::Amount;
 use crate::console::moment::Moment;
-use crate::console::pages::{error, status};
+use crate::console::pages::status;
 use crate::console::text::{Text, fill, term};
 use crate::console::visit::Visit;
 use crate::http::Problem;
@@ -29,7 +29,6 @@ pub(super) struct Hero {
     pub(super) note: Phrase,
     pub(super) quota: String,
     pub(super) usage: Option<String>,
-    pub(super) usage_at: Option<Moment>,
     pub(super) meter: Option<Meter>,
 }
 
@@ -49,10 +48,10 @@ pub(super) fn hero(text: &Text, config: &Config, balance: &Balance) -> Hero {
             None => (money, String::new()),
         }
     });
-    let note = match balance.available {
-        None => plain(words.usage_unknown),
-        Some(left) if left.0 <= Decimal::ZERO => plain(words.nothing_left),
-        Some(_) => plain(words.left_of_quota),
+    let note = match (balance.available, balance.usage_at) {
+        (Some(left), _) if left.0 <= Decimal::ZERO => plain(words.nothing_left),
+        (Some(_), Some(at)) => phrase(words.left_of_quota, &[("time", Value::At(at))]),
+        _ => plain(words.usage_unknown),
     };
     Hero {
         class: if balance.available.is_some_and(|left| left.0 <= Decimal::ZERO) { "is-bad" } else { "" },
@@ -61,7 +60,6 @@ pub(super) fn hero(text: &Text, config: &Config, balance: &Balance) -> Hero {
         note,
         quota: balance.quota.money(currency),
         usage: balance.usage.map(|usage| usage.money(currency)),
-        usage_at: balance.usage_at,
         meter: balance.usage.and_then(|usage| meter(text, usage, balance.quota)),
     }
 }
@@ -146,10 +144,7 @@ pub(super) fn auto(
         // That it is off is said above already.
         _ if !on => None,
         Ok(simulation) => simulation.decision.as_ref().map(|decision| now(text, config, decision, balance.available)),
-        Err(problem) => {
-            let reason = error::sentence(text, problem);
-            Some(phrase(words.now_unknown, &[("reason", Value::Foreign(&reason))]))
-        }
+        Err(problem) => Some(phrase(words.now_unknown, &[("reason", Value::Foreign(why_not(text, problem)))])),
     };
     let lead = (!on).then_some(words.auto_off_lead);
     Auto { on, lead, sentence: sentence(text, config, Some(balance.quota)), now }
@@ -220,7 +215,9 @@ pub(super) fn quota(text: &Text, config: &Config, balance: &Balance, quotas: &[Q
         "litellm" => "LiteLLM",
         _ => words.quota_backend,
     });
-    let (class, agrees) = match balance.quota_in_force {
+    // The newest push knows it; before the first recharge, it alone does.
+    let in_force = synced.map(|entry| entry.quota).or(balance.quota_in_force);
+    let (class, agrees) = match in_force {
         None => ("is-quiet", words.not_told),
         Some(there) if there == balance.quota => ("is-good", words.agrees),
         Some(_) => ("is-warn", words.differs),
@@ -231,7 +228,7 @@ pub(super) fn quota(text: &Text, config: &Config, balance: &Balance, quotas: &[Q
         ledger: balance.quota.money(currency),
         version: balance.ledger_version,
         backend: fill(words.enforced_by, &[("backend", backend)]),
-        in_force: balance.quota_in_force.map(|quota| quota.money(currency)),
+        in_force: in_force.map(|quota| quota.money(currency)),
         since: since(quotas),
     }
 }
@@ -241,75 +238,6 @@ fn since(quotas: &[QuotaEntry]) -> Option<Moment> {
     let synced = || quotas.iter().filter(|entry| entry.kind == "synced");
     let newest = synced().next()?;
     synced().take_while(|entry| entry.quota == newest.quota).last().map(|entry| entry.at)
-}
-
-/// A choice of how much the picture shows.
-pub(super) struct DaysLink {
-    pub(super) days: u32,
-    pub(super) href: String,
-    pub(super) current: bool,
-}
-
-/// The picture with what it says in one sentence.
-pub(super) fn picture(
-    text: &Text,
-    config: &Config,
-    usage: &Option<Usage>,
-    recharges: &[Recharge],
-    quotas: &[QuotaEntry],
-    days: u32,
-) -> (Option<Picture>, String) {
-    let words = &text.organization;
-    let Some(usage) = usage else { return (None, String::new()) };
-    let currency = config.currency;
-    let events = marks(text, &currency, recharges, quotas);
-    let seen = chart::Seen {
-        from: usage.from.0,
-        to: usage.to.0,
-        looks: &usage.points,
-        events: &events,
-        minimum: config.auto_recharge_enabled.then_some(config.minimum_balance.0),
-        currency,
-    };
-    let Some(picture) = chart::draw(&seen) else { return (None, String::new()) };
-    let count = |class| picture.marks.iter().filter(|mark| mark.class == class).count().to_string();
-    let show = |amount: Option<Amount>| amount.map_or_else(String::new, |amount| amount.money(&currency));
-    let (newest, oldest) = (usage.points.first(), usage.points.last());
-    let says = fill(
-        words.picture_says,
-        &[
-            ("days", &days.to_string()),
-            ("usage_from", &show(oldest.map(|look| look.usage))),
-            ("usage_to", &show(newest.map(|look| look.usage))),
-            ("quota_from", &show(oldest.map(|look| look.quota))),
-            ("quota_to", &show(newest.map(|look| look.quota))),
-            ("recharges", &count("of-recharge")),
-            ("refunds", &count("of-refund")),
-        ],
-    );
-    (Some(picture), says)
-}
-
-fn marks(text: &Text, currency: &Currency, recharges: &[Recharge], quotas: &[QuotaEntry]) -> Vec<Event> {
-    let words = &text.organization;
-    let chain = |id: &str| format!("/console/recharges/{id}");
-    let bought = recharges.iter().filter_map(|recharge| {
-        let at = recharge.settled_at?;
-        let amount = round(recharge.amount, currency);
-        let says = fill(words.mark_recharge, &[("amount", &amount), ("day", &at.0.format("%Y-%m-%d").to_string())]);
-        Some(Event { at, class: "of-recharge", href: chain(&recharge.recharge_id), says })
-    });
-    let gone = ["refund", "void", "dispute_lost", "hold"];
-    let back = quotas.iter().filter(|entry| entry.kind == "synced" && gone.contains(&entry.why.as_str())).filter_map(
-        |entry| {
-            let recharge = entry.recharge_id.as_deref()?;
-            let less = entry.previous_quota.and_then(|before| before.0.checked_sub(entry.quota.0)).unwrap_or_default();
-            let (amount, day) = (round(Amount(less), currency), entry.at.0.format("%Y-%m-%d").to_string());
-            let says = fill(words.mark_refund, &[("amount", &amount), ("day", &day)]);
-            Some(Event { at: entry.at, class: "of-refund", href: chain(recharge), says })
-        },
-    );
-    bought.chain(back).collect()
 }
 
 /// One of the last recharges.

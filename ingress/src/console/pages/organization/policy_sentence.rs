@@ -109,7 +109,8 @@ fn nothing(text: &Text, config: &Config, decision: &Decision, available: Option<
     let reason = decision.reason.as_deref().unwrap_or_default();
     let enough = available.filter(|left| left.0 > Decimal::ZERO && left.0 >= config.minimum_balance.0);
     match (reason, enough) {
-        ("already_recharged", Some(left)) => {
+        // Both mean that not too little is left.
+        ("already_recharged" | "not_actionable", Some(left)) => {
             let (left, minimum) = (left.money(&config.currency), round(config.minimum_balance, &config.currency));
             phrase(words.now_enough, &[("available", Value::Strong(&left)), ("minimum", Value::Plain(&minimum))])
         }
@@ -190,6 +191,7 @@ mod tests {
         for (decision, want) in [
             (json!({"would": "charge", "amount": 200, "fee": "6.10", "total_charge": "206.10"}), "$206.10"),
             (json!({"would": "skip", "reason": "already_recharged"}), "$250.00"),
+            (json!({"would": "skip", "reason": "not_actionable"}), "$250.00"),
             (json!({"would": "skip", "reason": "paused"}), "paused"),
             (json!({"would": "skip", "reason": "what_comes_later"}), "what_comes_later"),
             (json!({"would": "hold", "until": "2026-03-01T09:05:07Z"}), "2026-03-01 09:05 UTC"),

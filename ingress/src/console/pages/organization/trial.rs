@@ -9,7 +9,6 @@ use super::phrase::{Phrase, Value, phrase, plain};
 use super::policy_sentence::{now, sentence};
 use crate::console::amount::Amount;
 use crate::console::moment::Moment;
-use crate::console::pages::error;
 use crate::console::text::{Text, fill, term};
 use crate::console::visit::Visit;
 use crate::http::Problem;
@@ -72,18 +71,21 @@ pub(super) async fn tried(
         Ok(Simulation { decision: Some(decision), .. }) => says_now(text, config, &decision, available),
         Ok(_) => plain(""),
         Err(problem) if about_fields(&problem) => return Err(problem),
-        Err(problem) => {
-            let reason = error::sentence(text, &problem);
-            phrase(text.organization.now_unknown, &[("reason", Value::Foreign(&reason))])
-        }
+        Err(problem) => phrase(text.organization.now_unknown, &[("reason", Value::Foreign(why_not(text, &problem)))]),
     };
     let replay = match over {
         Ok(Simulation { replay: Some(replay), .. }) => Ok(replayed(text, &config.currency, &replay)),
         Ok(_) => Err(String::new()),
         Err(problem) if about_fields(&problem) => return Err(problem),
-        Err(problem) => Err(error::sentence(text, &problem)),
+        Err(problem) => Err(why_not(text, &problem).to_owned()),
     };
     Ok(Trial { sentence: sentence(text, config, quota), now, replay })
+}
+
+/// Why nobody can tell, as a sentence.
+pub(super) fn why_not<'a>(text: &'static Text, problem: &'a Problem) -> &'a str {
+    let says = term(text.terms.problems, problem.code());
+    if says == problem.code() { problem.sentence() } else { says }
 }
 
 fn says_now(text: &Text, config: &Config, decision: &Decision, available: Option<Amount>) -> Phrase {

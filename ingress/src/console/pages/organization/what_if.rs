@@ -6,8 +6,8 @@ use warp::http::StatusCode;
 
 use super::data::{Balance, Config};
 use super::overview::{DAYS, days};
-use super::overview_parts::DaysLink;
 use super::path;
+use super::picture::DaysLink;
 use super::policy_form::{Field, Typed};
 use super::trial::{Trial, tried};
 use crate::console::form::{Form, query};
