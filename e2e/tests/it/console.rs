@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 use e2e::browser::{Browser, Options as BrowserOptions};
 use e2e::{Options, Stack, wait};
+use serde_json::{Value, json};
 use xtask::tools::Tools;
 
 /// What somebody does at one width, with an organization of his own.
@@ -197,8 +198,7 @@ impl Walk<'_> {
             .client
             .http
             .post(format!("{}/api/organizations/{}/recharge", self.stack.client.ingress, self.id));
-        let asked =
-            asked.bearer_auth(self.token).header("prefer", "respond-async").json(&serde_json::json!({ "amount": 40 }));
+        let asked = asked.bearer_auth(self.token).header("prefer", "respond-async").json(&json!({ "amount": 40 }));
         ensure!(asked.send().await?.status() == 202);
         wait::until("the dead letter", || async {
             let letters = self.stack.dead_letters().await?;
@@ -220,6 +220,96 @@ impl Walk<'_> {
         self.browser
             .wait_until("document.querySelector('#recharges tbody .badge')?.classList.contains('is-good')")
             .await
+    }
+
+    /// Texts from outside, of every kind that breaks pages: shown as texts wherever they get to.
+    async fn hostile(&self) -> anyhow::Result<()> {
+        let hostile =
+            format!("<script>window.broken = true</script>\"'>&\u{202e}\u{627}\u{644}\u{639}{}", "x".repeat(10_000));
+        let team: Option<String> =
+            sqlx::query_scalar("SELECT litellm_team_id FROM organization_balance_config WHERE c_organization_id = $1")
+                .bind(&self.id)
+                .fetch_one(&self.stack.pool)
+                .await?;
+        let body = json!({ "event_type": "limit_exceeded", "team_id": team, "current_usage": 1, "current_limit": 500,
+            "exceeded_by": 0, "timestamp": "2025-07-17T10:00:00Z", "note": hostile, &hostile[..60]: [hostile] });
+        let (status, answer) =
+            self.stack.client.webhook(&self.stack.client.ingress, body.to_string().into_bytes()).await?;
+        ensure!(status.is_success(), "{status} {answer}");
+        self.goto("/console/tokens").await?;
+        self.browser.fill("#name", &hostile[..70]).await?;
+        self.browser.click_text("Make token").await?;
+        self.browser.wait_for(".copy code").await?;
+        self.browser.fits().await?;
+        // Fields that take only so much, or only some characters, say so, and keep what was typed.
+        self.goto(&self.page("/recharge")).await?;
+        self.browser.evaluate("document.querySelector('main form').noValidate = true").await?;
+        self.browser.evaluate(&format!("document.querySelector('#amount').value = {}", json!(hostile))).await?;
+        self.browser.evaluate("HTMLFormElement.prototype.submit.call(document.querySelector('main form'))").await?;
+        self.browser.wait_for(".field.is-wrong #amount").await?;
+        self.browser.fits().await?;
+        ensure!(
+            self.browser.evaluate(&format!("document.querySelector('#amount').value === {}", json!(hostile))).await?
+                == true
+        );
+        ensure!(self.browser.evaluate("window.broken === undefined").await? == true, "a script was run");
+        self.browser.problems().await.map(drop)
+    }
+
+    /// Every page, light and dark, narrow and wide: it fits, and a checker of accessibility finds nothing serious.
+    async fn every_page(&self) -> anyhow::Result<()> {
+        let one = async |sql: &'static str| {
+            let one: String = sqlx::query_scalar(sql).bind(&self.id).fetch_one(&self.stack.pool).await?;
+            anyhow::Ok(one)
+        };
+        let recharge = one("SELECT recharge_id::text FROM recharge_records WHERE c_organization_id = $1 AND status = 'settled' LIMIT 1").await?;
+        let refunded = one("SELECT recharge_id::text FROM recharge_records WHERE c_organization_id = $1 AND status = 'refunded' LIMIT 1").await?;
+        let sync = one("SELECT min(id)::text FROM quota_syncs WHERE c_organization_id = $1").await?;
+        let asked = self.stack.client.http.post(format!("{}/api/reconciliations", self.stack.client.ingress));
+        let run: Value = asked.bearer_auth(self.token).json(&json!({})).send().await?.json().await?;
+        let run = run["run_id"].as_str().with_context(|| format!("no run: {run}"))?;
+        self.goto("/console/tokens").await?;
+        let revoke = self.browser.evaluate("new URL(document.querySelector('td.actions a').href).pathname").await?;
+        let own =
+            ["", "/recharges", "/events", "/quota", "/audit", "/policy", "/recharge", "/card", "/what-if", "/close"];
+        let mut paths: Vec<String> = own.map(|path| self.page(path)).to_vec();
+        paths.extend([
+            format!("/console/recharges/{recharge}"),
+            format!("/console/recharges/{recharge}/refund"),
+            format!("/console/recharges/{refunded}"),
+            self.page(&format!("/quota/restore?quota_sync_id={sync}")),
+            format!("/console/reconciliations/{run}"),
+            revoke.as_str().unwrap_or_default().to_owned(),
+        ]);
+        let fleet = [
+            "organizations",
+            "organizations/new",
+            "pipeline",
+            "dead-letters",
+            "reconciliations",
+            "tokens",
+            "audit",
+            "nothing",
+        ];
+        paths.extend(fleet.map(|path| format!("/console/{path}")));
+        let mut wrong = Vec::new();
+        for (width, dark) in [(1440, false), (360, true)] {
+            self.browser.resize(width, 900).await?;
+            self.browser.dark(dark).await?;
+            for path in &paths {
+                self.goto(path).await?;
+                if let Err(error) = self.browser.fits().await {
+                    wrong.push(format!("{path} at {width}: {error}"));
+                }
+                wrong.extend(
+                    self.browser.axe().await?.iter().map(|violation| format!("{path} at {width}: {violation}")),
+                );
+            }
+        }
+        self.browser.dark(false).await?;
+        self.browser.problems().await?;
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
     }
 
     /// Somebody who may see one organization, and what he sees of another.
@@ -255,7 +345,7 @@ async fn people_use_the_console_on_a_phone_a_tablet_and_a_desk() -> anyhow::Resu
         Stack::start(Options::default().with("API_AUTH", "on").with("MAX_ATTEMPTS", "2").with("SWEEP_INTERVAL", "1h"))
             .await?;
     let token = stack.first_token("ann").await?;
-    let other = serde_json::json!({ "c_organization_id": "other", "minimum_balance": 1, "target_balance": 2 });
+    let other = json!({ "c_organization_id": "other", "minimum_balance": 1, "target_balance": 2 });
     let organizations = stack.client.http.post(format!("{}/api/organizations", stack.client.ingress));
     ensure!(organizations.bearer_auth(&token).json(&other).send().await?.status() == 201);
     let browser = Browser::start(&Tools::from_env()?, &BrowserOptions::default()).await?;
@@ -272,6 +362,11 @@ async fn people_use_the_console_on_a_phone_a_tablet_and_a_desk() -> anyhow::Resu
         walk.restore().await.context("restore")?;
         walk.redrive().await.context("redrive")?;
         walk.decline().await.context("decline")?;
+        if width == 1440 {
+            walk.hostile().await.context("hostile")?;
+            walk.every_page().await.context("every page")?;
+            browser.resize(width, 900).await?;
+        }
         walk.limited("other").await.context("limited")?;
     }
     stack.stop().await

@@ -119,6 +119,8 @@ fn pure_files_hold_no_async_and_no_io() {
         "bench/src/fleet/profile.rs",
         "bench/src/fleet/recharge.rs",
         "bench/src/fleet/rows.rs",
+        "ingress/src/api/filters.rs",
+        "ingress/src/standings/cursor.rs",
         "cli/src/values.rs",
         "cli/src/failure.rs",
         "cli/src/show/chain.rs",
