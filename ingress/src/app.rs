@@ -13,6 +13,7 @@ use common::pay_link::PayLinks;
 use common::shutdown::Shutdown;
 use serde_json::json;
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 use warp::http::{HeaderName, StatusCode};
 
 use crate::api::auth::Auth;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) outcomes: Outcomes,
     /// For pages of the console that are open.
     pub(crate) hints: Hints,
+    /// So many calls of pages are at work at once.
+    pub(crate) console_turns: Semaphore,
     /// What guards forms where nobody signs in.
     pub(crate) console_key: console::Key,
     pub(crate) stripe: Stripe,

@@ -98,6 +98,7 @@ fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Sh
         directory: directory::Directory::new(parts.pool.clone(), parts.health.clone(), hints.clone()),
         outcomes: outcome::Outcomes::default(),
         hints,
+        console_turns: console::turns(config.base.database_pool),
         console_key: console::Key::of([ids.fresh(), ids.fresh()]),
         ids,
         stripe: Stripe::new(config.stripe.clone(), &parts.registry)?,

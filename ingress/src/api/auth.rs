@@ -89,6 +89,11 @@ impl Auth {
         }
     }
 
+    /// Somebody showed what nobody has: too often, and he is told to wait.
+    pub(crate) fn failed(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
+        self.failures.check(peer).map_err(Problem::too_many_failures)
+    }
+
     async fn token(
         &self,
         tokens: &Tokens,
@@ -101,7 +106,7 @@ impl Auth {
             Some(token) => token,
             None => {
                 // Counted before it is looked up: guesses must not keep the database busy either.
-                self.failures.check(peer).map_err(Problem::too_many_failures)?;
+                self.failed(peer)?;
                 match tokens.look_up(&given, now).await {
                     Shown::Valid(token) => token,
                     Shown::Wrong => {

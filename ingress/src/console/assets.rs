@@ -14,7 +14,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Every file.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("style.css", CSS, include_str!("assets/style.css")),
     ("icon.svg", SVG, include_str!("assets/icon.svg")),
     ("app.js", JS, include_str!("assets/app.js")),
@@ -22,6 +22,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("copy.js", JS, include_str!("assets/copy.js")),
     ("forms.js", JS, include_str!("assets/forms.js")),
     ("live.js", JS, include_str!("assets/live.js")),
+    ("navigation.js", JS, include_str!("assets/navigation.js")),
     ("sign-in.js", JS, include_str!("assets/sign-in.js")),
     ("time.js", JS, include_str!("assets/time.js")),
 ];

@@ -35,13 +35,11 @@ impl Form {
         if text.is_empty() { Value::Null } else { json!(text) }
     }
 
-    /// An amount for a JSON body: as people type it (`1,000.50`, `$20`), null where nothing was typed. What is no number stays
-    /// as it is, so that the API says what is wrong with it.
+    /// An amount for a JSON body: as it was typed, without commas where they group thousands (`1,000.50`); null where nothing
+    /// was typed. What may be meant otherwise, such as `1,50`, stays as it is, so that the API says what is wrong with it.
     pub(crate) fn amount(&self, name: &str) -> Value {
         let typed = self.get(name).trim();
-        let text: String =
-            typed.chars().filter(|c| !matches!(c, ',' | ' ' | '\u{a0}' | '$' | '€' | '£' | '¥')).collect();
-        if text.is_empty() { self.value(name) } else { json!(text) }
+        if groups_thousands(typed) { json!(typed.replace(',', "")) } else { self.value(name) }
     }
 
     /// A whole number for a JSON body; as [`Self::amount`] where it is none.
@@ -49,6 +47,15 @@ impl Form {
         let typed = self.get(name).trim();
         typed.parse::<i64>().map_or_else(|_| self.value(name), |number| json!(number))
     }
+}
+
+/// Whether commas stand in an amount where they group thousands, and nowhere else.
+fn groups_thousands(text: &str) -> bool {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default();
+    digits(rest) && digits(first) && first.len() <= 3 && groups.all(|group| group.len() == 3 && digits(group))
 }
 
 /// A query string of these parameters; empty ones are left out.
@@ -69,14 +76,17 @@ mod tests {
 
     #[test]
     fn fields() {
-        let form = Form::read("a=1%2C000.50&b=+x+&c=&d=%24+20&e=7&e=8&f=abc".as_bytes());
+        let form = Form::read("a=1%2C000.50&b=+x+&c=&d=+20&e=7&e=8&f=abc".as_bytes());
         assert_eq!((form.amount("a"), form.value("b"), form.value("c")), (json!("1000.50"), json!("x"), Value::Null));
         assert_eq!((form.amount("d"), form.whole("e"), form.whole("f")), (json!("20"), json!(7), json!("abc")));
         assert_eq!((form.amount("f"), form.amount("nothing"), form.get("nothing")), (json!("abc"), Value::Null, ""));
+        // Who writes decimals with a comma is asked, not charged a hundred times as much.
+        for typed in ["1,50", "500,00", "12,5", "1.000,50", "1,000,50", "$20", "1 000", ",5", "1,", "0001,000"] {
+            let form = Form(vec![("a".to_owned(), typed.to_owned())]);
+            assert_eq!(form.amount("a"), json!(typed));
+        }
         assert_eq!(form.all("e").collect::<Vec<_>>(), ["7", "8"]);
         assert!(form.has("c") && !form.has("nothing"));
-        // Nothing but signs is not nothing.
-        assert_eq!(Form::read(b"a=%24").amount("a"), json!("$"));
     }
 
     #[test]

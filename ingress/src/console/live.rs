@@ -99,13 +99,20 @@ impl Listener {
         if sender.send(hello).await.is_err() {
             return;
         }
+        let mut alive = tokio::time::interval(ALIVE);
+        alive.tick().await;
         loop {
             let said = tokio::select! {
-                heard = self.hear(&mut hints) => match heard {
-                    Some(()) => sender.send(Event::default().event("changed").data("")).await,
-                    None => return,
-                },
-                () = tokio::time::sleep(ALIVE) => {
+                heard = self.hear(&mut hints) => {
+                    if heard.is_none() {
+                        return;
+                    }
+                    tokio::time::sleep(GATHER).await;
+                    // What came meanwhile, about whomever, is told by the same event.
+                    while hints.try_recv().is_ok() {}
+                    sender.send(Event::default().event("changed").data("")).await
+                }
+                _ = alive.tick() => {
                     if !self.lasts().await {
                         // The page asks for itself then, and is sent to the sign-in page.
                         drop(sender.send(Event::default().event("changed").data("")).await);
@@ -131,14 +138,10 @@ impl Listener {
             match hints.recv().await {
                 Ok(hint) if !self.concerns(&hint) => {}
                 // Too many to keep: surely one of them was about this page.
-                Ok(_) | Err(RecvError::Lagged(_)) => break,
+                Ok(_) | Err(RecvError::Lagged(_)) => return Some(()),
                 Err(RecvError::Closed) => return None,
             }
         }
-        tokio::time::sleep(GATHER).await;
-        // What came meanwhile is told by the same event.
-        while hints.try_recv().is_ok() {}
-        Some(())
     }
 
     /// Not everything is said by an event: how far the pipeline is behind, say. Pages about all organizations look now and

@@ -23,6 +23,7 @@ mod visit;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
@@ -37,6 +38,13 @@ use visit::Visit;
 
 /// What every path of the console begins with.
 pub(crate) const PREFIX: &str = "/console";
+
+/// How many calls of pages may be at work at once, of a pool of so many connections: two of them listen, and of the others
+/// half is for webhooks, whatever is looked at.
+pub(crate) fn turns(pool: u32) -> Semaphore {
+    let half = pool.saturating_sub(2) / 2;
+    Semaphore::new(usize::try_from(half).unwrap_or(1).max(1))
+}
 
 /// Whether this path is the console's. The front door is: there is nothing else to see for a person.
 pub(crate) fn has(path: &str) -> bool {

@@ -39,12 +39,22 @@ pub(crate) async fn viewer(app: &App, request: &Request, request_id: &str) -> Re
         let csrf = Csrf::of(app.console_key.bytes());
         return Ok(Some(Viewer { caller: Caller::anybody(request_id), csrf, session: None }));
     }
-    let Some(secret) = cookie::find(&request.headers, COOKIE) else { return Ok(None) };
+    let Some(secret) = cookie::find(&request.headers, COOKIE).filter(|secret| is_secret(secret)) else {
+        return Ok(None);
+    };
     let digest = digest(secret.as_bytes());
-    let Some((token, session)) = find(app, digest).await? else { return Ok(None) };
+    let Some((token, session)) = find(app, digest).await? else {
+        // Sessions end; but whoever has very many of them guesses.
+        return app.auth.failed(request.peer).map(|()| None);
+    };
     app.tokens.used(&token, app.clock.now());
     let (caller, csrf) = (Caller::with(&token, request_id), Csrf::of(secret.as_bytes()));
     Ok(Some(Viewer { caller, csrf, session: Some(session) }))
+}
+
+/// What has another shape is not looked for.
+fn is_secret(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 async fn find(app: &App, digest: Digest) -> Result<Option<(Arc<Token>, Session)>, Problem> {

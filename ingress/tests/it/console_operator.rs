@@ -156,7 +156,7 @@ async fn organizations_tokens_and_comparisons_from_forms() {
         "{}",
         seen.html
     );
-    let right = [("c_organization_id", "acme"), ("minimum_balance", "1,000.50"), ("target_balance", "$2000")];
+    let right = [("c_organization_id", "acme"), ("minimum_balance", "1,000.50"), ("target_balance", "2000")];
     let seen = ann.post("/console/organizations/new", &right).await;
     assert_eq!((seen.status, seen.location.as_str()), (303, "/console/organizations/acme"));
     let config = call(&world, &token, Method::GET, "/api/organizations/acme/config", None).await.body;

@@ -2,7 +2,7 @@
 // part that can't be loaded or that fails must not stop the others.
 
 // live.js is first because it notes the server's markup before the others change it.
-const PARTS = ["live", "time", "copy", "forms", "sign-in"];
+const PARTS = ["live", "time", "copy", "forms", "navigation", "sign-in"];
 
 document.documentElement.classList.add("js");
 

@@ -100,7 +100,10 @@ function wrong(input) {
 
 /** The amount in the smallest unit, exactly, or null where the text is no amount with at most so many decimals. */
 function units(text, decimals) {
-  const match = /^(\d{1,15})(?:\.(\d*))?$/.exec(text?.trim() ?? "");
+  const typed = text?.trim() ?? "";
+  // Commas only where they group thousands: what else they may mean is asked.
+  const plain = /^\d{1,3}(,\d{3})+(\.\d*)?$/.test(typed) ? typed.replaceAll(",", "") : typed;
+  const match = /^(\d{1,15})(?:\.(\d*))?$/.exec(plain);
   const fraction = match?.[2] ?? "";
   if (!match || fraction.length > decimals) return null;
   return BigInt(match[1] + fraction.padEnd(decimals, "0"));

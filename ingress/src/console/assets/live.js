@@ -24,10 +24,11 @@ export function start() {
     const summary = target instanceof Element ? target.closest("summary") : null;
     if (summary) touched.add(summary.parentElement);
   });
-  const refresh = refresher();
-  document.addEventListener("pointerdown", ({ target }) => (pressed = target), true);
-  for (const end of ["click", "pointercancel"]) {
-    document.addEventListener(end, () => ((pressed = null), refresh.ifOwed()), true);
+  // A page about everybody hears of everybody: it looks again less often.
+  const refresh = refresher(address.includes("organization=") ? 800 : 5_000);
+  document.addEventListener("pointerdown", ({ button, target }) => (pressed = button === 0 ? target : null), true);
+  for (const end of ["click", "pointerup", "pointercancel"]) {
+    document.addEventListener(end, () => setTimeout(() => ((pressed = null), refresh.ifOwed())), true);
   }
   document.addEventListener("focusout", () => refresh.ifOwed());
   follow(address, refresh);
@@ -79,10 +80,11 @@ function follow(address, refresh) {
     if (document.hidden) hiding = setTimeout(close, HIDDEN_TOO_LONG);
     else if (!source) open();
   });
-  addEventListener("online", open);
+  addEventListener("online", () => document.hidden || open());
   addEventListener("pagehide", close);
   addEventListener("pageshow", ({ persisted }) => persisted && open());
-  open();
+  // Browsers have few connections for a site: what nobody has seen yet takes none.
+  if (!document.hidden) open();
 }
 
 function jitter() {
@@ -101,7 +103,8 @@ function show(on) {
 // ------------------------------------------------------------------ the page
 
 // At most one fetch at a time, and one more where something came meanwhile.
-function refresher() {
+function refresher(rest) {
+  let last = -rest;
   let timer = 0;
   let busy = false;
   let onceMore = false;
@@ -113,6 +116,7 @@ function refresher() {
       return;
     }
     busy = true;
+    last = performance.now();
     try {
       owed = await renew();
     } catch (error) {
@@ -128,7 +132,7 @@ function refresher() {
   };
   const soon = () => {
     clearTimeout(timer);
-    timer = setTimeout(run, DEBOUNCE);
+    timer = setTimeout(run, Math.max(DEBOUNCE, last + rest - performance.now()));
   };
   return { soon, ifOwed: () => owed && soon() };
 }
@@ -174,6 +178,8 @@ function inUse(part) {
   const focused = document.activeElement;
   if (part.contains(focused) && focused.matches(FIELDS)) return true;
   if (pressed && part.contains(pressed)) return true;
+  // It must not turn under the hand.
+  if (part.querySelector("[role=switch]:hover, [role=switch]:focus-visible")) return true;
   // A form of it is on its way: the answer is a page of its own.
   if (part.querySelector("[aria-busy=true]")) return true;
   if ([...part.querySelectorAll(FIELDS)].some(isChanged)) return true;

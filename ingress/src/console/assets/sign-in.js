@@ -1,4 +1,4 @@
-// A link that signs in: …/sign-in#token=… What stands after the # never reaches the server, nor its logs; it is taken
+// A link that brings its token along: …/sign-in#token=… One press signs in. What stands after the # never reaches the server, nor its logs; it is taken
 // out of the address before anything else, so that it doesn't stay in the history either.
 
 export function start() {
@@ -12,5 +12,6 @@ function take() {
   if (!form || !token) return;
   history.replaceState(null, "", location.pathname + location.search);
   form.elements.token.value = token;
-  form.requestSubmit();
+  // Whose token it is, nobody knows: a link must not sign somebody in to another's organization unasked.
+  form.querySelector("button")?.focus();
 }

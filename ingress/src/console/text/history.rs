@@ -16,7 +16,7 @@ super::texts! {
         confirm, confirm_lead, confirm_by, confirm_link, steps, no_steps, no_steps_lead, entries, account, payload,
         no_payload, ids, recharge_id, event_id, correlation_id, payment_intent, charge_id, transaction,
         ledger_version, team, processor_fee, refund_id, refund_key, dispute_id, bank_says, event_type, occurred_at,
-        received_at, step_asked, step_asked_by, step_swept, step_received, step_decided, step_claimed,
+        received_at, step_asked, step_asked_by, step_swept, step_received, step_decided, step_decided_reduced, step_claimed,
         step_claimed_says, step_claimed_without_fee, step_action_required, step_action_required_says, step_charged,
         step_charged_says, step_declined, step_failed, step_declined_says, step_booked, step_booked_says,
         step_credited, step_credited_says, step_synced, step_synced_changed, step_synced_first, step_synced_same,

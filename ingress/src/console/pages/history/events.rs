@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::listing::{Filter, Listing};
 use super::payload::pretty;
 use super::sheet::{Cell, Sheet};
+use super::steps::decided_note;
 use crate::console::layout::Layout;
 use crate::console::moment::Moment;
 use crate::console::reply::Reply;
@@ -73,6 +74,10 @@ impl EventsPage {
 
     fn reason<'a>(&self, event: &'a Event) -> Option<&'a str> {
         event.reason.as_deref().map(|reason| term(self.layout.text.terms.skips, reason))
+    }
+
+    fn message<'a>(&self, event: &'a Event) -> Option<&'a str> {
+        decided_note(self.layout.text, &event.decision, event.message.as_deref())
     }
 }
 

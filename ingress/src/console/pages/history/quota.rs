@@ -81,6 +81,11 @@ impl QuotaPage {
         term(self.layout.text.terms.quota_causes, &entry.why)
     }
 
+    /// What the ledger says of it, unless it is about a recharge: that one's own page tells it, and in the reader's language.
+    fn description<'a>(&self, entry: &'a Entry) -> Option<&'a str> {
+        entry.description.as_deref().filter(|_| entry.recharge_id.is_none())
+    }
+
     fn backend<'a>(&self, entry: &'a Entry) -> &'a str {
         term(self.layout.text.terms.backends, &entry.backend)
     }

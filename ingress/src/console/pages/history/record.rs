@@ -85,6 +85,7 @@ pub(super) struct Told {
     pub(super) event_type: Option<String>,
     pub(super) occurred_at: Option<Moment>,
     pub(super) payload: Option<Value>,
+    pub(super) decision: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) message: Option<String>,
     pub(super) amount: Option<Amount>,

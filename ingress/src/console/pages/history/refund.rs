@@ -37,6 +37,7 @@ struct RefundPage {
     typed: Typed,
     wrong: Complaints,
     refused: Option<String>,
+    key: String,
 }
 
 #[derive(Template)]
@@ -131,7 +132,13 @@ fn refusal(visit: &Visit, record: &Record) -> String {
 }
 
 fn form(visit: &Visit, record: Record, typed: Typed, wrong: Complaints, refused: Option<String>) -> RefundPage {
-    RefundPage { layout: layout(visit), record, typed, wrong, refused }
+    RefundPage { layout: layout(visit), record, typed, wrong, refused, key: key(visit) }
+}
+
+/// Made for the first page, and the same until the refund is confirmed: going back and forth does not make it two.
+fn key(visit: &Visit) -> String {
+    let given = visit.form.get("key");
+    if given.is_empty() { visit.new_key() } else { given.to_owned() }
 }
 
 fn layout(visit: &Visit) -> Layout {
@@ -157,7 +164,7 @@ async fn send(visit: &Visit) -> Result<Reply, Problem> {
         );
     }
     match typed.plan(visit.text, &record, &visit.form) {
-        Ok(plan) => Reply::page(&review(visit, record, typed, plan, visit.new_key(), None).await?),
+        Ok(plan) => Reply::page(&review(visit, record, typed, plan, key(visit), None).await?),
         Err(wrong) => Reply::page_with(StatusCode::BAD_REQUEST, &form(visit, record, typed, wrong, None)),
     }
 }

@@ -53,6 +53,17 @@ impl Body {
     }
 }
 
+/// What there is to say about a decision beside its reason. Of a charge the API repeats the amounts, which the next step
+/// tells: only that a cap made them smaller is news.
+pub(super) fn decided_note<'a>(text: &'a Text, decision: &str, message: Option<&'a str>) -> Option<&'a str> {
+    match decision {
+        "charge" => {
+            message.filter(|says| says.ends_with("reduced by a cap")).map(|_| text.history.step_decided_reduced)
+        }
+        _ => message,
+    }
+}
+
 /// Tells steps.
 pub(super) struct Teller<'a> {
     pub(super) text: &'a Text,
@@ -93,10 +104,14 @@ impl Teller<'_> {
         let words = &self.text.history;
         match told.step.as_str() {
             "received" => self.received(told),
-            "decided" => Body::new("is-done", words.step_decided).note(told.message.as_ref()).facts([Fact::words(
-                words.reason,
-                told.reason.as_deref().map(|why| term(self.text.terms.skips, why).to_owned()),
-            )]),
+            "decided" => {
+                let note =
+                    decided_note(self.text, told.decision.as_deref().unwrap_or_default(), told.message.as_deref());
+                let reason = told.reason.as_deref().map(|why| term(self.text.terms.skips, why).to_owned());
+                Body::new("is-done", words.step_decided)
+                    .note(note.map(str::to_owned).as_ref())
+                    .facts([Fact::words(words.reason, reason)])
+            }
             _ => {
                 let (amount, fee, total) =
                     (self.money(told.amount), self.money(told.fee), self.money(told.total_charge.or(told.amount)));
@@ -158,12 +173,15 @@ impl Teller<'_> {
         }
         let kind = told.kind.as_deref().unwrap_or_default();
         let class = if matches!(kind, "charge" | "release" | "refund_failed") { "is-done" } else { "is-back" };
+        // Of these, the steps before have said all that the ledger's own words say, and said it in the reader's language.
+        let is_told =
+            matches!(kind, "charge" | "void" | "refund" | "refund_failed" | "hold" | "release" | "dispute_lost");
         let title = fill(words.step_booked, &[("kind", term(self.text.terms.quota_causes, kind))]);
         let change = told.amount.map(|amount| amount.change(self.currency)).unwrap_or_default();
         let after = self.money(told.quota_after);
         Body::new(class, title)
             .says(rich(words.step_booked_says, &[("change", &change), ("quota", &after)]))
-            .note(told.description.as_ref())
+            .note(told.description.as_ref().filter(|_| !is_told))
             .facts([version(told.version), Fact::id(words.transaction, told.transaction_id.as_ref())])
     }
 
@@ -252,6 +270,8 @@ mod tests {
             json!({ "step": "received", "source": "api", "event_type": "x", "payload": { "requested_by": evil } }),
             json!({ "step": "received", "source": "sweep", "event_type": "quota_low", "payload": null }),
             json!({ "step": "decided", "decision": "charge", "message": evil }),
+            json!({ "step": "decided", "decision": "charge", "message": "5.00 usd (total 5.00 usd), reduced by a cap" }),
+            json!({ "step": "decided", "decision": "skipped", "message": evil }),
             json!({ "step": "claimed", "amount": 200, "fee": 6.3, "total_charge": 206.3, "currency": "usd" }),
             json!({ "step": "action_required", "expires_at": "2026-03-01T00:00:00Z" }),
             json!({ "step": "charged", "total_charge": 206.3, "charge_id": "ch_1", "payment_intent_id": "pi_1" }),
@@ -278,10 +298,16 @@ mod tests {
                 let says = step.says.map(|says| says.to_string()).unwrap_or_default();
                 assert!(!says.contains('{') && !says.contains("<script>"), "{says}");
             }
-            let booked = teller.tell(&serde_json::from_value(steps[7].clone()).unwrap());
+            let tell = |told: &serde_json::Value| teller.tell(&serde_json::from_value(told.clone()).unwrap());
+            let booked = tell(&steps[9]);
             assert_eq!(booked.entries.len(), 2);
             assert_eq!(booked.entries[1].1, "−$200.00");
-            assert_eq!(booked.note.as_deref(), Some(evil));
+            // What the API says in English is left out where the page says it; what people wrote is not.
+            assert_eq!((booked.note, tell(&steps[3]).note), (None, None));
+            assert_eq!(tell(&steps[4]).note.as_deref(), Some(teller.text.history.step_decided_reduced));
+            assert_eq!(tell(&steps[5]).note.as_deref(), Some(evil));
+            let corrected = json!({ "step": "booked", "kind": "adjustment", "amount": 1, "description": evil });
+            assert_eq!(tell(&corrected).note.as_deref(), Some(evil));
         }
     }
 }

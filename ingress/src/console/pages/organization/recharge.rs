@@ -45,6 +45,8 @@ struct AmountPage {
     card: Option<String>,
     available: Option<String>,
     quota: String,
+    /// Made for the first page, and the same until the charge is confirmed: going back and forth does not make it two.
+    key: String,
 }
 
 #[derive(Template)]
@@ -97,6 +99,16 @@ fn amount_page(visit: &Visit, known: &Known, problem: Option<String>, error: &st
         card: config.card(),
         available: balance.available.map(|left| left.money(&currency)),
         quota: balance.quota.money(&currency),
+        key: key(visit, None),
+    }
+}
+
+/// The key of the charge: the form's, unless that was used for another one.
+fn key(visit: &Visit, problem: Option<&Problem>) -> String {
+    let reused = problem.is_some_and(|problem| problem.code() == "idempotency_key_reuse");
+    match visit.form.get("key") {
+        given if !given.is_empty() && !reused => given.to_owned(),
+        _ => visit.new_key(),
     }
 }
 
@@ -126,20 +138,24 @@ async fn review(visit: &Visit, known: &Known, problem: Option<Problem>) -> Resul
     }
     let simulation: Simulation = match visit.post(&to, json!({ "amount": amount })).await {
         Ok(simulation) => simulation,
-        Err(problem) => return refused(visit, known, &problem),
+        // Why the charge itself was not confirmed says more than why it can't be worked out again.
+        Err(again) => return refused(visit, known, problem.as_ref().unwrap_or(&again)),
     };
     let decision = simulation.decision.filter(|decision| decision.would == "charge" || decision.reason.is_some());
     let decision = decision.ok_or_else(|| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable_answer", "An answer of the API can't be read")
     })?;
     if let Some(reason) = decision.reason.as_deref().filter(|_| decision.would != "charge") {
-        let says = fill(words.recharge_not_now, &[("reason", term(visit.text.terms.skips, reason))]);
+        let says = match &problem {
+            Some(problem) => error::sentence(visit.text, problem),
+            None => fill(words.recharge_not_now, &[("reason", term(visit.text.terms.skips, reason))]),
+        };
         return Reply::page_with(StatusCode::CONFLICT, &amount_page(visit, known, Some(says), ""));
     }
     let amount = decision.amount.unwrap_or_default();
     let total = decision.total_charge.unwrap_or(amount).money(currency);
     let card = config.card().unwrap_or_default();
-    let key = visit.form.get("key");
+    let key = key(visit, problem.as_ref());
     let status = problem.as_ref().map_or(StatusCode::OK, Problem::status);
     let page = ReviewPage {
         layout: visit.layout(format!("{} · {}", words.review, config.c_organization_id)).section("organizations"),
@@ -147,8 +163,7 @@ async fn review(visit: &Visit, known: &Known, problem: Option<Problem>) -> Resul
         crumb: words.recharge,
         problem: problem.map(|problem| error::sentence(visit.text, &problem)),
         exact: amount.to_string(),
-        // A charge that was tried before under this key is the same one.
-        key: if key.is_empty() { visit.new_key() } else { key.to_owned() },
+        key,
         amount: amount.money(currency),
         fee: decision.fee.unwrap_or_default().money(currency),
         new_quota: decision.new_quota.map(|quota| quota.money(currency)),

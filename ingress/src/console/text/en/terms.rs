@@ -113,6 +113,10 @@ pub(super) const TERMS: Vocabulary = Vocabulary {
         ("sync", "Sync"),
     ],
     problems: &[
+        (
+            "unconfirmed",
+            "It is not known whether this was accepted, because the message broker did not answer in time. Press the button again: whatever became of it, it stays one and the same call.",
+        ),
         ("nothing_chosen", "Nothing was chosen."),
         ("redrive_begun", "Somebody began to bring it back. Bring it back to finish that."),
         ("discard_begun", "Somebody began to discard it. Discard it to finish that."),

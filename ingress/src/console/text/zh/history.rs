@@ -111,6 +111,7 @@ pub(super) const HISTORY: History = History {
     step_swept: "定期检查发现余额不足",
     step_received: "收到来自 {source} 的事件",
     step_decided: "决定扣款",
+    step_decided_reduced: "受上限约束，金额低于设置。",
     step_claimed: "充值开始",
     step_claimed_says: "额度 {amount}，手续费 {fee}，应扣款 {total}。",
     step_claimed_without_fee: "额度 {amount}，无手续费，应扣款 {total}。",

@@ -99,6 +99,10 @@ pub(super) const TERMS: Vocabulary = Vocabulary {
         ("sync", "同步"),
     ],
     problems: &[
+        (
+            "unconfirmed",
+            "尚不清楚该请求是否已被接受，因为消息代理没有及时应答。请再次点击按钮：无论前一次结果如何，都只算同一次请求。",
+        ),
         ("nothing_chosen", "没有选择任何项。"),
         ("redrive_begun", "已有人开始重新投递，请再次重新投递以完成。"),
         ("discard_begun", "已有人开始丢弃，请再次丢弃以完成。"),
