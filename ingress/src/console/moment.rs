@@ -23,7 +23,27 @@ impl fmt::Display for Moment {
     }
 }
 
+/// Only the day of a time, in UTC: where the minute says nothing.
+pub(crate) struct Day(Timestamp);
+
+impl askama::filters::HtmlSafe for Day {}
+
+/// As a `time` element that the browser's script writes as a date.
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = self.0.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+        let title = self.0.format("%Y-%m-%d %H:%M:%S%.3f UTC");
+        let shown = self.0.format("%Y-%m-%d");
+        write!(f, r#"<time datetime="{exact}" data-at="{exact}" data-style="date" title="{title}">{shown}</time>"#)
+    }
+}
+
 impl Moment {
+    /// Its day.
+    pub(crate) fn day(&self) -> Day {
+        Day(self.0)
+    }
+
     /// As text, for CSV files.
     pub(crate) fn exact(&self) -> String {
         self.0.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
@@ -40,6 +60,10 @@ mod tests {
         assert_eq!(
             moment.to_string(),
             r#"<time datetime="2026-03-01T07:05:07.250Z" data-at="2026-03-01T07:05:07.250Z" title="2026-03-01 07:05:07.250 UTC">2026-03-01 07:05 UTC</time>"#
+        );
+        assert_eq!(
+            moment.day().to_string(),
+            r#"<time datetime="2026-03-01T07:05:07.250Z" data-at="2026-03-01T07:05:07.250Z" data-style="date" title="2026-03-01 07:05:07.250 UTC">2026-03-01</time>"#
         );
     }
 }

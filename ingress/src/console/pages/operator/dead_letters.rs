@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Badge;
-use super::letter::pretty;
+use super::letter::{gave_up, pretty};
 use crate::console::form::query;
 use crate::console::layout::Layout;
 use crate::console::moment::Moment;
@@ -99,7 +99,6 @@ struct Group {
 
 struct Row {
     sequence: u64,
-    service: String,
     subject: String,
     reason: String,
     organization: Option<String>,
@@ -170,9 +169,8 @@ fn group(text: &Text, group: Grouped) -> Group {
         2..=BULK => fill(words.redrive_all, &[("count", &all.to_string())]),
         _ => fill(words.redrive_first, &[("count", &BULK.to_string())]),
     };
-    let values = [("service", group.service.as_str()), ("reason", term(text.terms.letter_reasons, &group.reason))];
     Group {
-        title: fill(words.group_title, &values),
+        title: gave_up(text, &group.service, &group.reason),
         error: group.error,
         count: group.count,
         oldest: group.oldest,
@@ -186,9 +184,8 @@ fn group(text: &Text, group: Grouped) -> Group {
 fn row(text: &Text, letter: Letter) -> Row {
     Row {
         sequence: letter.sequence,
-        service: letter.service,
+        reason: gave_up(text, &letter.service, &letter.reason),
         subject: letter.subject,
-        reason: term(text.terms.letter_reasons, &letter.reason).to_owned(),
         organization: letter.c_organization_id,
         parked_at: letter.parked_at,
         preview: pretty(&letter.preview).chars().take(PREVIEW).collect(),

@@ -58,6 +58,8 @@ pub(super) enum Value {
     Since(String, Moment),
     /// What happened, and when.
     When(String, Moment),
+    /// What somebody else said when it failed, at any length, and when.
+    Failed(String, Moment),
 }
 
 fn badge(text: &Text, verdict: Verdict) -> Badge {
@@ -129,7 +131,8 @@ fn known<T>(
     let (mut part, verdict) = told.map(part).unwrap_or_else(|| {
         let badge = badge(text, Verdict::Unknown);
         let (says, facts, advice) = (reason.to_owned(), Vec::new(), String::new());
-        (Part { id, title, badge, says, facts, advice, link: None }, Verdict::Unknown)
+        let link = Some(("/console/pipeline".to_owned(), text.operator.look_again));
+        (Part { id, title, badge, says, facts, advice, link }, Verdict::Unknown)
     });
     (part.id, part.title) = (id, title);
     (part, verdict)
@@ -283,7 +286,7 @@ fn backend(text: &Text, told: Backend, now: Timestamp) -> (Part, Verdict) {
             ("backend", &failure.backend),
             ("reason", &failure.reason),
         ];
-        fact(words.last_failure, Value::When(fill(words.failure, &values), failure.at))
+        fact(words.last_failure, Value::Failed(fill(words.failure, &values), failure.at))
     }));
     (part(text, verdict, says, facts, words.advise_backend), verdict)
 }
@@ -304,7 +307,9 @@ fn books(text: &Text, told: Reconciliation, now: Timestamp) -> (Part, Verdict) {
     let says = if last.finished && last.findings == 0 {
         words.books_agree.to_owned()
     } else if last.finished {
-        fill(words.books_found, &[("findings", &last.findings.to_string()), ("reported", &last.reported.to_string())])
+        let repaired = last.findings.saturating_sub(last.reported).to_string();
+        let says = if last.reported == 0 { words.books_repaired } else { words.books_found };
+        fill(says, &[("repaired", &repaired), ("reported", &last.reported.to_string())])
     } else if last.given_up {
         words.books_given_up.to_owned()
     } else {

@@ -11,7 +11,7 @@ use crate::console::layout::Layout;
 use crate::console::moment::Moment;
 use crate::console::reply::Reply;
 use crate::console::route::Route;
-use crate::console::text::{Text, fill, term};
+use crate::console::text::{Text, fill};
 use crate::console::visit::Visit;
 use crate::http::Problem;
 
@@ -105,7 +105,7 @@ async fn show(visit: &Visit, refusal: Refusal) -> Result<Reply, Problem> {
     let (redrivable, discardable) = (open("redriven"), open("discarded"));
     let page = Page {
         layout: visit.layout(title).live(visit.own()).section("dead-letters"),
-        reason: term(text.terms.letter_reasons, &letter.reason).to_owned(),
+        reason: gave_up(text, &letter.service, &letter.reason),
         payload: pretty(&letter.body),
         done: letter.action.as_ref().map(|taken| done(text, taken)),
         redrivable,
@@ -114,6 +114,13 @@ async fn show(visit: &Visit, refusal: Refusal) -> Result<Reply, Problem> {
         refusal,
     };
     Reply::page_with(page.refusal.status, &page)
+}
+
+/// Who gave it up and why, as a sentence.
+pub(super) fn gave_up(text: &Text, service: &str, reason: &str) -> String {
+    let known = text.terms.letter_reasons.iter().find(|(word, _)| *word == reason);
+    let says = known.map_or(text.operator.group_title, |(_, says)| *says);
+    fill(says, &[("service", service), ("reason", reason)])
 }
 
 fn done(text: &Text, taken: &Action) -> Done {

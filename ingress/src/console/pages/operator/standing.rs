@@ -11,6 +11,11 @@ use crate::console::moment::Moment;
 use crate::console::pages::status;
 use crate::console::text::{Text, fill, term};
 
+/// So many characters of an id stand on one line.
+const ONE_LINE: usize = 24;
+/// So many characters of a team's id are told, where it has more.
+const TEAM: usize = 16;
+
 /// What the API says.
 #[derive(Deserialize)]
 pub(super) struct Standing {
@@ -48,8 +53,10 @@ struct Last {
 /// What the list shows.
 pub(super) struct Row {
     pub(super) id: String,
+    /// Whether its id is short enough for one line.
+    pub(super) fits: bool,
     /// Its team, where that is called otherwise.
-    pub(super) team: Option<String>,
+    pub(super) team: Option<Team>,
     pub(super) badge: Badge,
     /// Why, in words.
     pub(super) reason: String,
@@ -59,6 +66,14 @@ pub(super) struct Row {
     pub(super) auto: Badge,
     pub(super) card: Option<String>,
     pub(super) last: Option<Recharge>,
+}
+
+/// A team's id, often a long one made by a machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Team {
+    pub(super) whole: String,
+    /// Its beginning.
+    pub(super) shown: String,
 }
 
 /// What is left, against the minimum.
@@ -101,7 +116,8 @@ impl Standing {
             }),
             minimum: fill(words.at_least, &[("amount", &self.minimum_balance.money(&self.currency))]),
             card: self.has_payment_method.then(|| card(&self.payment_method_brand, &self.payment_method_last4)),
-            team: self.litellm_team_id.filter(|team| *team != self.c_organization_id),
+            team: self.litellm_team_id.and_then(|team| named(team, &self.c_organization_id)),
+            fits: self.c_organization_id.chars().count() <= ONE_LINE,
             id: self.c_organization_id,
             badge: urgency,
             auto,
@@ -141,6 +157,18 @@ impl Standing {
     }
 }
 
+/// A team that is called as its organization tells nothing.
+fn named(team: String, organization: &str) -> Option<Team> {
+    if team == organization || team.strip_prefix("team_") == Some(organization) {
+        return None;
+    }
+    let shown = match team.char_indices().nth(TEAM) {
+        Some((end, _)) => format!("{}…", team.get(..end).unwrap_or_default()),
+        None => team.clone(),
+    };
+    Some(Team { whole: team, shown })
+}
+
 fn class(urgency: &str) -> &'static str {
     match urgency {
         "paused" | "failing" => "is-bad",
@@ -157,10 +185,11 @@ fn pause(text: &Text, reason: &str) -> String {
     if let Some((number, last)) = reason.split_once(IN_A_ROW) {
         return fill(text.operator.why_in_a_row, &[("number", number), ("last", &decline(last))]);
     }
-    if let Some(dispute) = reason.strip_prefix("dispute ").and_then(|rest| rest.strip_suffix(" was lost")) {
-        return fill(text.operator.why_dispute, &[("dispute", dispute)]);
+    match reason.strip_prefix("dispute ").and_then(|rest| rest.rsplit_once(" is ")) {
+        Some((_, "opened")) => text.operator.why_dispute_open.to_owned(),
+        Some((_, "lost")) => text.operator.why_dispute_lost.to_owned(),
+        _ => decline(reason),
     }
-    decline(reason)
 }
 
 fn card(brand: &Option<String>, last4: &Option<String>) -> String {
@@ -213,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn teams() {
+        let shown = |team: &str| named(team.to_owned(), "acme").map(|team| team.shown);
+        for (team, says) in [
+            ("acme", None),
+            ("team_acme", None),
+            ("team_beta", Some("team_beta")),
+            ("sixteen-letters-", Some("sixteen-letters-")),
+            ("team_4394a6b2-77da-4e13", Some("team_4394a6b2-77…")),
+            ("团队团队团队团队团队团队团队团队团", Some("团队团队团队团队团队团队团队团队…")),
+        ] {
+            assert_eq!(shown(team).as_deref(), says, "{team}");
+        }
+    }
+
+    #[test]
     fn pauses_and_cards() {
         let en = Text::of("en").unwrap();
         let declined = term(en.terms.declines, "lost_card");
@@ -220,7 +264,9 @@ mod tests {
         assert_eq!(pause(en, "something <new>"), "something <new>");
         let many = pause(en, "3 charges in a row did not work, the last: lost_card");
         assert!(many.starts_with("3 ") && many.ends_with(declined), "{many}");
-        assert!(pause(en, "dispute dp_1 was lost").contains("dp_1"));
+        assert_eq!(pause(en, "dispute dp_1 (fraudulent) is opened"), en.operator.why_dispute_open);
+        assert_eq!(pause(en, "dispute dp_1 (it is fraud) is lost"), en.operator.why_dispute_lost);
+        assert_eq!(pause(en, "dispute of something else"), "dispute of something else");
         let card = |brand: Option<&str>, last4: Option<&str>| {
             super::card(&brand.map(str::to_owned), &last4.map(str::to_owned))
         };

@@ -233,9 +233,9 @@ pub(super) const TERMS: Vocabulary = Vocabulary {
         ("The database does not answer", "The database does not answer."),
     ],
     letter_reasons: &[
-        ("malformed", "it can’t be read"),
-        ("exhausted", "it was tried too often"),
-        ("max_deliveries", "it was delivered too often without an answer"),
+        ("malformed", "The {service} could not read it"),
+        ("exhausted", "The {service} could not do it, and stopped trying"),
+        ("max_deliveries", "The {service} got it again and again, and never said what became of it"),
     ],
     comparisons: &[
         ("charges", "Stripe and our records"),

@@ -216,9 +216,9 @@ pub(super) const TERMS: Vocabulary = Vocabulary {
         ("The database does not answer", "数据库无应答。"),
     ],
     letter_reasons: &[
-        ("malformed", "消息无法解析"),
-        ("exhausted", "重试次数已用尽"),
-        ("max_deliveries", "投递多次仍无应答"),
+        ("malformed", "{service} 无法读懂这条消息"),
+        ("exhausted", "{service} 多次尝试仍未成功，已停止重试"),
+        ("max_deliveries", "{service} 多次收到这条消息，但始终没有答复结果"),
     ],
     comparisons: &[("charges", "Stripe 与我们的记录"), ("bookings", "记录与账本"), ("quotas", "账本与额度后端")],
     comparison_leads: &[
