@@ -18,11 +18,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => complain(&error),
-    }
+    xtask::end(outcome)
 }
 
 /// Whether everything is within its limit.
@@ -36,10 +32,4 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
         say(format_args!("the figures are in {}", file.display()));
     }
     Ok(reports.iter().all(|report| report.over().is_empty()))
-}
-
-#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
-fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::FAILURE
 }

@@ -16,9 +16,9 @@ use warp::reply::Response;
 use crate::api::access::{Access, Verdict, forbidden};
 use crate::api::calls;
 use crate::api::operation::{Call, Operation, Run, Visit};
-use crate::api::table::{self, Found};
+use crate::api::table;
 use crate::app::App;
-use crate::http::{Answer, Problem, Request, incoming};
+use crate::http::{Answer, Found, Problem, Request, incoming};
 use crate::{console, dev};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -58,7 +58,7 @@ async fn respond(app: Arc<App>, request: Request, id: String) -> Response {
     }
     let found = table::find(&request.method, &request.path);
     let (route, answer) = match found {
-        Found::Operation(operation, params) => (operation.path, perform(&app, operation, params, request, &id).await),
+        Found::Route(operation, params) => (operation.path, perform(&app, operation, params, request, &id).await),
         Found::Methods(allowed) => ("none", Problem::method(&allowed).into()),
         Found::Nothing if app.config.dev_routes && request.path.starts_with(dev::PREFIX) => {
             ("/test", develop(&app, request, &id).await.unwrap_or_else(Answer::from))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::args;
+use crate::args::{self, number};
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -112,11 +112,6 @@ impl Request {
 fn part(value: &str) -> Result<Part> {
     let found = Part::ALL.into_iter().find(|part| part.as_str() == value);
     found.with_context(|| format!("--only must be one of {}, not `{value}`", Part::ALL.map(Part::as_str).join(", ")))
-}
-
-fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64> {
-    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
-    number.with_context(|| format!("{name} must be a number from {least} to {most}, not `{value}`"))
 }
 
 #[cfg(test)]

@@ -24,6 +24,20 @@ pub mod tools;
 pub mod torture;
 pub mod user;
 
+/// How a program ends whose outcome this is: whether everything was as it should be, or why it could not be done, which is
+/// told.
+#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
+pub fn end(outcome: anyhow::Result<bool>) -> std::process::ExitCode {
+    match outcome {
+        Ok(true) => std::process::ExitCode::SUCCESS,
+        Ok(false) => std::process::ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
 /// One line about what is being done, for the person waiting.
 #[expect(clippy::print_stdout, reason = "a command-line tool tells what it does on stdout")]
 pub fn say(line: impl std::fmt::Display) {

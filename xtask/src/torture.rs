@@ -4,9 +4,10 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{args, random};
+use crate::args::{self, number};
+use crate::random;
 
 /// What `--help` says.
 pub const HELP: &str = "\
@@ -103,11 +104,6 @@ impl Request {
         }
         Ok(Self::Run(options))
     }
-}
-
-fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64> {
-    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
-    number.with_context(|| format!("{name} must be a number from {least} to {most}, not `{value}`"))
 }
 
 #[cfg(test)]

@@ -18,15 +18,5 @@ async fn main() -> ExitCode {
         }
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => complain(&error),
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
-fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::FAILURE
+    xtask::end(outcome)
 }

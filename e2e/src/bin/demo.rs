@@ -11,21 +11,12 @@ use xtask::say;
 async fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match Request::parse(&args) {
-        Ok(Request::Run(options)) => demo::run(&options).await,
+        Ok(Request::Run(options)) => demo::run(&options).await.map(|()| true),
         Ok(Request::Help) => {
             say(HELP);
-            Ok(())
+            Ok(true)
         }
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error),
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
-fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::FAILURE
+    xtask::end(outcome)
 }

@@ -19,11 +19,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => complain(&error),
-    }
+    xtask::end(outcome)
 }
 
 /// Whether the verdict is clean.
@@ -32,10 +28,4 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
     let settings = Settings::new(options.seed_or_new()?, options.length(), options.organizations);
     let report = torture::run(&settings, &shutdown).await?;
     Ok(report.violations.is_empty())
-}
-
-#[expect(clippy::print_stderr, reason = "a command-line tool tells its failure on stderr")]
-fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::FAILURE
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::access::{Verdict, forbidden};
 use super::auth::Caller;
 use super::operation::{Call, Handling, Operation, Run};
-use super::table::{self, Found};
+use super::table;
 use super::{organization_id, unknown_organization};
 use crate::app::App;
-use crate::http::{Answer, Problem, Request};
+use crate::http::{Answer, Found, Problem, Request};
 
 /// Whether the caller may, whether it can be done at the moment, and then does it.
 pub(crate) async fn perform(
@@ -38,7 +38,7 @@ pub(crate) async fn perform(
 /// A call of the API that is made in this process, as `caller`. Only what asks for a caller can be called so.
 pub(crate) async fn perform_here(app: &Arc<App>, caller: Caller, request: Request) -> Result<Answer, Problem> {
     match table::find(&request.method, &request.path) {
-        Found::Operation(operation, params) => match operation.run {
+        Found::Route(operation, params) => match operation.run {
             Run::Known(run) => perform(app, operation, run, Call::new(request, caller, params)).await,
             Run::Open(_) | Run::Before => Err(Problem::no_route()),
         },

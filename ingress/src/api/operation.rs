@@ -10,7 +10,7 @@ use warp::http::Method;
 use super::access::Access;
 use super::auth::Caller;
 use crate::app::App;
-use crate::http::{Answer, Problem, Request};
+use crate::http::{Answer, Placed, Problem, Request};
 
 /// What a handler promises.
 pub(crate) type Handling = BoxFuture<'static, Result<Answer, Problem>>;
@@ -209,24 +209,10 @@ impl Operation {
     pub(crate) fn params(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
     }
-
-    /// The values of the path's parameters, if this is the path.
-    pub(crate) fn matches(&self, segments: &[&str]) -> Option<Vec<String>> {
-        path_params(self.path, segments)
-    }
 }
 
-/// The values of the parameters of `pattern`, such as `/a/{id}`, if these are the segments of such a path.
-pub(crate) fn path_params(pattern: &str, segments: &[&str]) -> Option<Vec<String>> {
-    let mut wanted = pattern.split('/').skip(1);
-    let mut params = Vec::new();
-    for given in segments {
-        match wanted.next()? {
-            // Nothing has an empty name.
-            parameter if parameter.starts_with('{') && !given.is_empty() => params.push((*given).to_owned()),
-            word if word == *given => {}
-            _ => return None,
-        }
+impl Placed for Operation {
+    fn place(&self) -> (&Method, &'static str) {
+        (&self.method, self.path)
     }
-    wanted.next().is_none().then_some(params)
 }

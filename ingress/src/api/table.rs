@@ -9,6 +9,7 @@ use super::{
     audit, balance, card_page, closing, dead_letters, events, history, openapi, organizations, payment_method,
     pipeline, quota, recharge, reconciliations, refund, setup_intent, simulate, standings, sync, tokens, usage, users,
 };
+use crate::http::{self, Found};
 use crate::{health_routes, pay, webhooks};
 
 /// Every route.
@@ -45,33 +46,9 @@ pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     .collect()
 });
 
-/// What there is at a path.
-pub(crate) enum Found {
-    Operation(&'static Operation, Vec<String>),
-    /// Something, for these methods.
-    Methods(String),
-    Nothing,
-}
-
-/// Finds the route of a request. Where a word and a parameter both fit, the word is meant.
-pub(crate) fn find(method: &Method, path: &str) -> Found {
-    let mut segments: Vec<&str> = path.split('/').skip(1).collect();
-    // `/api/organizations/` is `/api/organizations`.
-    if segments.len() > 1 && segments.last() == Some(&"") {
-        segments.pop();
-    }
-    let here = OPERATIONS.iter().filter_map(|operation| Some((operation, operation.matches(&segments)?)));
-    let mut here: Vec<_> = here.collect();
-    let fewest = here.iter().map(|(_, params)| params.len()).min();
-    here.retain(|(_, params)| Some(params.len()) == fewest);
-    if let Some(found) = here.iter().position(|(operation, _)| operation.method == *method) {
-        let (operation, params) = here.swap_remove(found);
-        return Found::Operation(operation, params);
-    }
-    let mut methods: Vec<&str> = here.iter().map(|(operation, _)| operation.method.as_str()).collect();
-    methods.sort_unstable();
-    methods.dedup();
-    if methods.is_empty() { Found::Nothing } else { Found::Methods(methods.join(", ")) }
+/// What there is at a path of the service.
+pub(crate) fn find(method: &Method, path: &str) -> Found<Operation> {
+    http::find(&OPERATIONS, method, path)
 }
 
 #[cfg(test)]
@@ -82,7 +59,7 @@ mod tests {
 
     fn found(method: Method, path: &str) -> (&'static str, Vec<String>) {
         match find(&method, path) {
-            Found::Operation(operation, params) => (operation.id, params),
+            Found::Route(operation, params) => (operation.id, params),
             Found::Methods(allowed) => ("allowed", vec![allowed]),
             Found::Nothing => ("nothing", vec![]),
         }

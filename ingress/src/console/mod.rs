@@ -30,9 +30,9 @@ use warp::reply::Response;
 pub(crate) use guard::Key;
 
 use crate::app::App;
-use crate::http::{Problem, Request};
+use crate::http::{Found, Problem, Request};
 use reply::Reply;
-use route::{Found, Run};
+use route::Run;
 use text::Text;
 use visit::Visit;
 

@@ -8,8 +8,7 @@ use warp::http::Method;
 use super::pages;
 use super::reply::Reply;
 use super::visit::{Open, Visit};
-use crate::api::operation::path_params;
-use crate::http::Problem;
+use crate::http::{self, Found, Placed, Problem};
 
 /// What a page promises.
 pub(crate) type Rendering = BoxFuture<'static, Result<Reply, Problem>>;
@@ -59,25 +58,13 @@ static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     own.into_iter().chain(pages::routes()).collect()
 });
 
-/// What there is at a path.
-pub(crate) enum Found {
-    Route(&'static Route, Vec<String>),
-    /// Something, for these methods.
-    Methods(String),
-    Nothing,
+impl Placed for Route {
+    fn place(&self) -> (&Method, &'static str) {
+        (&self.method, self.path)
+    }
 }
 
-/// Finds who answers. Where a word and a parameter both fit, the word is meant.
-pub(crate) fn find(method: &Method, path: &str) -> Found {
-    let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
-    let here = ROUTES.iter().filter_map(|route| Some((route, path_params(route.path, &segments)?)));
-    let mut here: Vec<_> = here.collect();
-    let fewest = here.iter().map(|(_, params)| params.len()).min();
-    here.retain(|(_, params)| Some(params.len()) == fewest);
-    if let Some(found) = here.iter().position(|(route, _)| route.method == *method) {
-        let (route, params) = here.swap_remove(found);
-        return Found::Route(route, params);
-    }
-    let methods: Vec<&str> = here.iter().map(|(route, _)| route.method.as_str()).collect();
-    if methods.is_empty() { Found::Nothing } else { Found::Methods(methods.join(", ")) }
+/// What there is at a path of the console.
+pub(crate) fn find(method: &Method, path: &str) -> Found<Route> {
+    http::find(&ROUTES, method, path.trim_end_matches('/'))
 }
