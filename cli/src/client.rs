@@ -66,6 +66,25 @@ impl Client {
         }
     }
 
+    /// How ingress is, which it tells everybody.
+    pub(crate) async fn health(&self) -> Result<Answer, Failure> {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("health");
+        }
+        let answer = match self.http.get(url).send().await {
+            Ok(answer) => read(answer).await,
+            Err(error) => Err(error),
+        };
+        answer.map_err(|error| self.not_reachable(error)).and_then(|raw| judge(raw).map_err(|(failure, _)| failure))
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
     async fn all_pages(&self, call: &Call, Pages { cursor, limit }: Pages) -> Result<Answer, Failure> {
         let mut whole: Option<Answer> = None;
         let (mut left, mut next) = (limit, None);

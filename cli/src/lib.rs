@@ -6,6 +6,7 @@
 mod call;
 mod client;
 mod commands;
+mod doctor;
 mod failure;
 mod run;
 mod show;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::client::{Answer, Client};
 use crate::commands::{Cli, Command, Connection, Make};
+use crate::doctor::{self, Doctor};
 use crate::failure::{Failure, REFUSED, UNREACHABLE, USAGE};
 use crate::show::{self, Show};
 use crate::terminal;
@@ -35,9 +36,32 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "bill", &mut script);
             written(&String::from_utf8_lossy(&script), 0)
         }
+        Command::Doctor(options) => examine(&cli.connection, &options),
         command => call(&cli.connection, command),
     };
     ExitCode::from(code)
+}
+
+/// `bill doctor`: several calls, and a report instead of an answer.
+fn examine(connection: &Connection, options: &Doctor) -> u8 {
+    let report = token(connection).and_then(|token| Client::new(&connection.url, token)).and_then(|client| {
+        let key = format!("doctor-{}", RandomIds.fresh());
+        runtime()?.block_on(async {
+            // Whoever interrupts a recharge finds it in the organization's history.
+            tokio::select! {
+                report = doctor::look(&client, options, &key) => Ok(report),
+                Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+            }
+        })
+    });
+    match report {
+        Ok(report) => written(&if connection.json { report.to_json() } else { report.to_table() }, report.exit_code()),
+        Err(failure) => {
+            let told = Told::failure(&failure, None, connection.json, &terminal::show());
+            terminal::note(&told.err);
+            written(&told.out, told.code)
+        }
+    }
 }
 
 /// Makes the command's call, and writes what came of it.
@@ -60,15 +84,18 @@ fn done(connection: &Connection, call: &Call) -> Result<Answer, Failure> {
     if call.question.as_deref().is_some_and(|question| !terminal::confirms(question)) {
         return Err(Failure::NotConfirmed);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Usage(format!("no call can be made: {error}")))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         // Whoever interrupts a call that has a key is told the key: it may have been done.
         tokio::select! {
             answer = client.make(call) => answer,
             Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
         }
     })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Usage(format!("no call can be made: {error}")))
 }
 
 /// The token: of the file, of the command line, of the environment.

@@ -13,6 +13,7 @@ use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 pub use self::address::BrokerAddress;
 pub(crate) use self::progress::timestamp;
@@ -20,6 +21,7 @@ pub use self::progress::{Progress, Unknown};
 use crate::contract::Outgoing;
 use crate::dead_letters::redrive_subject;
 use crate::health::Health;
+use crate::telemetry::spans;
 
 /// How long the broker may take to confirm a message before it is sent again with the same id.
 const CONFIRM: Duration = Duration::from_secs(3);
@@ -105,7 +107,15 @@ impl Broker {
         if let Some(traceparent) = &message.traceparent {
             headers.insert(TRACEPARENT, traceparent.as_str());
         }
-        self.publish_raw(&message.subject, headers, message.body.clone()).await
+        let span = spans::publish(message);
+        let published =
+            self.publish_raw(&message.subject, headers, message.body.clone()).instrument(span.clone()).await;
+        match &published {
+            Ok(confirmed) if confirmed.duplicate => spans::duplicate(&span),
+            Ok(_) => {}
+            Err(_) => spans::failed(&span),
+        }
+        published
     }
 
     /// As [`Self::publish`], for bytes with headers.
@@ -281,12 +291,13 @@ impl Definitions {
 }
 
 impl ConsumerDefinition {
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.config.durable_name.as_deref().unwrap_or_default()
     }
 }
 
-fn is_missing_stream(error: &jetstream::context::GetStreamError) -> bool {
+/// Whether it is only that there is no such stream.
+pub(crate) fn is_missing_stream(error: &jetstream::context::GetStreamError) -> bool {
     matches!(error.kind(), jetstream::context::GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
 }
 

@@ -1,7 +1,11 @@
 //! Configuration from the environment. A reader collects everything that is wrong, so that one message names it all.
+//!
+//! Every variable `NAME` may come from a file instead, whose path is in `NAME_FILE`: a secret that a platform mounts is
+//! then in no list of variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -27,6 +31,27 @@ impl Env for BTreeMap<String, String> {
     fn get(&self, name: &str) -> Option<String> {
         BTreeMap::get(self, name).cloned().filter(|value| !value.trim().is_empty())
     }
+}
+
+/// A variable, or what the file says that `<name>_FILE` names, without the newline at its end.
+///
+/// # Errors
+/// When both are set, or the file can't be read or has nothing in it; the message names the variable and the file, and has
+/// no part of a value.
+pub fn value(env: &dyn Env, name: &str) -> Result<Option<String>, String> {
+    let by_file = format!("{name}_FILE");
+    let (value, file) = (env.get(name), env.get(&by_file));
+    let Some(file) = file else { return Ok(value) };
+    if value.is_some() {
+        return Err(format!("{name} and {by_file} are both set: keep one of them"));
+    }
+    let file = file.trim();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{by_file} can't be read: {file}: {error}"))?;
+    let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if line.trim().is_empty() {
+        return Err(format!("{by_file} is of no use: {file} is empty"));
+    }
+    Ok(Some(line.to_owned()))
 }
 
 /// A value that is never printed.
@@ -106,14 +131,21 @@ impl<'a> Reader<'a> {
     }
 
     /// The variable, if it is set.
-    #[must_use]
-    pub fn optional(&self, name: &str) -> Option<String> {
-        self.env.get(name)
+    pub fn optional(&mut self, name: &str) -> Option<String> {
+        value(self.env, name).unwrap_or_else(|problem| {
+            self.problem(problem);
+            None
+        })
     }
 
     /// The variable, which must be set; `hint` says to what.
     pub fn required(&mut self, name: &str, hint: &str) -> String {
-        self.env.get(name).unwrap_or_else(|| {
+        let value = value(self.env, name).unwrap_or_else(|problem| {
+            self.problem(problem);
+            // Named already, and with a better reason.
+            Some(String::new())
+        });
+        value.unwrap_or_else(|| {
             self.problem(format!("{name} is not set: {hint}"));
             String::new()
         })
@@ -156,7 +188,7 @@ impl<'a> Reader<'a> {
 
     /// The variable as a value, or the default.
     pub fn parse<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, default: T) -> T {
-        match self.env.get(name).map(|text| text.trim().parse::<T>()) {
+        match self.optional(name).map(|text| text.trim().parse::<T>()) {
             None => default,
             Some(Ok(value)) => value,
             Some(Err(error)) => {
@@ -168,7 +200,7 @@ impl<'a> Reader<'a> {
 
     /// A switch: `on`/`off`, `true`/`false`, `1`/`0`.
     pub fn switch(&mut self, name: &str, default: bool) -> bool {
-        match self.env.get(name).as_deref().map(str::trim) {
+        match self.optional(name).as_deref().map(str::trim) {
             None => default,
             Some("on" | "true" | "1" | "yes") => true,
             Some("off" | "false" | "0" | "no") => false,
@@ -181,7 +213,7 @@ impl<'a> Reader<'a> {
 
     /// A span of time such as `500ms`, `30s`, `15m`, `24h`; a bare number is seconds.
     pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
-        match self.env.get(name).map(|text| parse_duration(text.trim())) {
+        match self.optional(name).map(|text| parse_duration(text.trim())) {
             None => default,
             Some(Some(value)) => value,
             Some(None) => {
@@ -191,9 +223,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Notes something else that is wrong.
+    /// Where a service listens that has only health and metrics to show: `LISTEN`, an address with its port; without it,
+    /// `BIND` (127.0.0.1 by default) and `PORT` (`port` by default). A platform that only says `PORT` opens nothing to others.
+    pub fn listen(&mut self, port: u16) -> SocketAddr {
+        let usual = self.bind_and_port(port);
+        self.parse("LISTEN", usual)
+    }
+
+    /// `BIND` (127.0.0.1 by default) and `PORT` (`port` by default).
+    pub fn bind_and_port(&mut self, port: u16) -> SocketAddr {
+        let bind = self.parse::<IpAddr>("BIND", Ipv4Addr::LOCALHOST.into());
+        SocketAddr::new(bind, self.parse("PORT", port))
+    }
+
+    /// Notes something else that is wrong. What was noted already is not said twice.
     pub fn problem(&mut self, problem: String) {
-        self.problems.push(problem);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Ends the reading.
@@ -280,6 +327,71 @@ mod tests {
         for name in ["WAIT", "ON", "COUNT", "EMPTY"] {
             assert!(message.contains(name), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_may_say_it() {
+        let folder = std::env::temp_dir().join(format!("bill-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).unwrap();
+            folder.join(name).display().to_string()
+        };
+        let (unix, windows, blank) = (file("unix", " s3\n\n"), file("windows", "12\r\n"), file("blank", "\n"));
+        let gone = folder.join("gone").display().to_string();
+        let env = env(&[
+            ("UNIX_FILE", &unix),
+            ("COUNT_FILE", &windows),
+            ("BOTH", "hunter2"),
+            ("BOTH_FILE", &unix),
+            ("BLANK_FILE", &blank),
+            ("GONE_FILE", &gone),
+            ("EMPTY", " "),
+            ("EMPTY_FILE", &unix),
+            ("PLAIN", "x\n"),
+        ]);
+        let mut reader = Reader::new(&env);
+        // One newline is the file's, the rest is the value's.
+        assert_eq!(reader.secret("UNIX", "a text").expose(), " s3\n");
+        assert_eq!(reader.parse("COUNT", 1), 12);
+        assert_eq!(reader.optional("EMPTY").as_deref(), Some(" s3\n"));
+        assert_eq!(reader.optional("PLAIN").as_deref(), Some("x\n"));
+        assert_eq!(reader.optional("NEITHER"), None);
+        for name in ["BOTH", "BLANK", "GONE"] {
+            reader.required(name, "a text");
+            assert_eq!(reader.optional(name), None);
+        }
+        let ConfigError(problems) = reader.finish(()).unwrap_err();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(problems.len(), 3, "each once: {problems:?}");
+        for (problem, named) in
+            problems.iter().zip([["BOTH", "BOTH_FILE"], ["BLANK_FILE", &blank], ["GONE_FILE", &gone]])
+        {
+            assert!(named.iter().all(|name| problem.contains(name)), "{problem}");
+            assert!(!problem.contains("hunter2") && !problem.contains("s3"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn where_to_listen() {
+        for (pairs, want) in [
+            (&[][..], "127.0.0.1:9102"),
+            // A platform that says PORT does not say that others may come.
+            (&[("PORT", "8080")], "127.0.0.1:8080"),
+            (&[("PORT", "8080"), ("BIND", "0.0.0.0")], "0.0.0.0:8080"),
+            (&[("BIND", "::")], "[::]:9102"),
+            (&[("PORT", "8080"), ("BIND", "0.0.0.0"), ("LISTEN", "127.0.0.2:1")], "127.0.0.2:1"),
+        ] {
+            let env = env(pairs);
+            let mut reader = Reader::new(&env);
+            let address = reader.listen(9102);
+            assert_eq!(reader.finish(address).unwrap().to_string(), want, "{pairs:?}");
+        }
+        let env = env(&[("PORT", "99999"), ("BIND", "here"), ("LISTEN", "everywhere")]);
+        let mut reader = Reader::new(&env);
+        reader.listen(9102);
+        let message = reader.finish(()).unwrap_err().to_string();
+        assert!(["PORT", "BIND", "LISTEN"].iter().all(|name| message.contains(name)), "{message}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! PostgreSQL: the pool and the migrations.
 
+pub mod rollback;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use self::rollback::{OLDEST, Rollback};
 use crate::config::Secret;
 use crate::health::Health;
 use crate::shutdown::Shutdown;
@@ -67,18 +70,37 @@ pub async fn wait_until_ready(pool: &PgPool, shutdown: &Shutdown) -> bool {
     }
 }
 
-/// Applies every migration that is missing.
+/// Applies every migration that is missing, with what was put aside when it was taken back. Returns a line for each table
+/// that got something back.
 ///
 /// # Errors
 /// What the database says.
-pub async fn migrate_up(pool: &PgPool) -> anyhow::Result<()> {
-    Ok(MIGRATOR.run(pool).await?)
+pub async fn migrate_up(pool: &PgPool) -> anyhow::Result<Vec<String>> {
+    let lines = rollback::up(&MIGRATOR, pool).await?;
+    show_applied(pool).await?;
+    Ok(lines)
 }
 
-/// Takes back every migration.
+/// Lets everybody who has a role of ours read what is applied, so that each service's `doctor` can name what is missing. The
+/// table is sqlx's: it is there before the first migration, and no migration of ours may count on it.
+async fn show_applied(pool: &PgPool) -> sqlx::Result<()> {
+    let sql = "DO $$
+        DECLARE role text;
+        BEGIN
+            FOR role IN SELECT rolname FROM pg_roles
+                WHERE rolname IN ('bill_ingress', 'bill_recharger', 'bill_ledger', 'bill_syncer', 'bill_viewer')
+            LOOP
+                EXECUTE format('GRANT SELECT ON _sqlx_migrations TO %I', role);
+            END LOOP;
+        END $$";
+    sqlx::raw_sql(sql).execute(pool).await.map(drop)
+}
+
+/// Takes back every migration after `to`: what they hold is put aside. Behind the oldest release nothing is, and what is not
+/// empty is only dropped if `lose_data`. Returns a line for each migration, and for whatever was put aside.
 ///
 /// # Errors
-/// What the database says.
-pub async fn migrate_down(pool: &PgPool) -> anyhow::Result<()> {
-    Ok(MIGRATOR.undo(pool, 0).await?)
+/// As [`rollback::down`].
+pub async fn migrate_down(pool: &PgPool, to: i64, lose_data: bool) -> anyhow::Result<Vec<String>> {
+    rollback::down(&MIGRATOR, pool, Rollback { to, oldest: OLDEST, lose_data }).await
 }

@@ -37,6 +37,25 @@ impl Health {
         Self { service, clock, parts: Arc::default() }
     }
 
+    /// Shows the parts among the metrics.
+    pub fn show_in(&self, registry: &Registry) {
+        let up = self.clone();
+        let help = "Whether what the service needs is there: 1 or 0.";
+        telemetry::gauge_at_scrape(registry, "bill_part_up", help, &["part"], move |gauges| {
+            up.each(|name, part| gauges.with_label_values(&[name]).set(i64::from(part.up)));
+        });
+        let since = self.clone();
+        let help = "Since when what the service needs is there, or is not, in seconds since 1970.";
+        telemetry::gauge_at_scrape(registry, "bill_part_changed_seconds", help, &["part"], move |gauges| {
+            since.each(|name, part| gauges.with_label_values(&[name]).set(part.since.timestamp()));
+        });
+    }
+
+    fn each(&self, mut show: impl FnMut(&str, &Part)) {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().for_each(|(name, part)| show(name, part));
+    }
+
     /// Says that a part is there, or why not. A change is logged.
     pub fn set(&self, part: &'static str, state: Result<(), String>) {
         let (up, detail) = match state {
@@ -151,7 +170,14 @@ pub fn routes(
 ) -> impl Filter<Extract = (impl Reply,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     let table = {
         let health = health.clone();
-        warp::path!("health").map(move || warp::reply::json(&health.report()).into_response())
+        let accept = warp::header::optional::<String>("accept");
+        warp::path!("health").and(accept).map(move |accept: Option<String>| {
+            // A browser asks for HTML by name, a program for anything.
+            if accept.is_some_and(|accept| accept.contains("text/html")) {
+                return warp::reply::html(page(&health.report())).into_response();
+            }
+            warp::reply::json(&health.report()).into_response()
+        })
     };
     let live = warp::path!("health" / "live").map(|| warp::reply::json(&Live { status: "live" }).into_response());
     let ready = warp::path!("health" / "ready").map(move || {
@@ -163,6 +189,25 @@ pub fn routes(
         warp::reply::with_header(body, "content-type", "text/plain; version=0.0.4; charset=utf-8").into_response()
     });
     warp::get().and(table.or(live).unify().or(ready).unify().or(metrics).unify())
+}
+
+/// The table for people. What is not there may be told in the words of a server: they are shown as text.
+fn page(report: &Report) -> String {
+    let text = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let row = |(name, part): (&String, &PartReport)| {
+        let state = if part.state == PartState::Up { "up" } else { "DOWN" };
+        let (name, detail) = (text(name), text(&part.detail));
+        format!("<tr><td>{name}<td>{state}<td>{} s<td>{detail}\n", part.for_seconds)
+    };
+    let rows: String = report.parts.iter().map(row).collect();
+    let status = if report.status == Readiness::Ready { "ready" } else { "NOT READY" };
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{0}: {status}</title>\n\
+        <h1>{0} {version}</h1>\n<table border=1 cellpadding=6>\n<tr><th>what it needs<th>state<th>for<th>detail\n\
+        <tr><td>process<td>live<td><td>it answers\n{rows}</table>\n<p>{0} is <b>{status}</b>\n",
+        report.service,
+        version = env!("CARGO_PKG_VERSION"),
+    )
 }
 
 /// Binds an address.
@@ -178,4 +223,44 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves the four routes until the shutdown is given: for services that have no other HTTP.
 pub async fn serve(listener: TcpListener, health: Health, registry: Registry, shutdown: Shutdown) {
     warp::serve(routes(health, registry)).incoming(listener).graceful(shutdown.wait()).run().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn people_get_a_table_and_programs_json() {
+        let registry = telemetry::registry("ledger");
+        let health = Health::new("ledger", SystemClock::shared());
+        health.show_in(&registry);
+        health.set("broker", Ok(()));
+        health.set("database", Err("<b>no</b>".to_owned()));
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = Shutdown::new();
+        let serving = tokio::spawn(serve(listener, health, registry, shutdown.clone()));
+        crate::clients::install_tls();
+        let client = reqwest::Client::new();
+        let get = async |path: &str, accept: &str| {
+            let request = client.get(format!("http://{address}{path}")).header("accept", accept);
+            request.send().await.unwrap().text().await.unwrap()
+        };
+        let page = get("/health", "text/html,*/*").await;
+        assert!(page.contains("NOT READY") && page.contains("<td>broker<td>up"), "{page}");
+        assert!(page.contains("&lt;b&gt;no") && !page.contains("<b>no"), "{page}");
+        let json = get("/health", "*/*").await;
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&report["status"], &report["parts"]["broker"]["state"]), (&"not_ready".into(), &"up".into()));
+        let metrics = get("/metrics", "*/*").await;
+        for line in
+            ["bill_part_up{part=\"broker\"} 1", "bill_part_up{part=\"database\"} 0", "process_start_time_seconds"]
+        {
+            assert!(metrics.contains(line), "{metrics}");
+        }
+        drop(client);
+        shutdown.give();
+        serving.await.unwrap();
+    }
 }

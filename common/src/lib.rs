@@ -2,17 +2,21 @@
 //! outside services, and small plumbing. It imports no other crate of the workspace.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod broker;
+pub mod certificates;
 pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod db;
 pub mod dead_letters;
+pub mod doctor;
 pub mod failure;
 pub mod health;
 pub mod ids;
 pub mod logins;
+pub mod micro;
 pub mod money;
 pub mod parts;
 pub mod pay_link;

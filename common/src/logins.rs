@@ -10,7 +10,7 @@ use crate::config::{Reader, SHORTEST_SECRET, Secret};
 use crate::ids::IdSource;
 
 /// Who has a role, other than people who look.
-const SERVICES: [&str; 4] = ["ingress", "recharger", "ledger", "syncer"];
+pub(crate) const SERVICES: [&str; 4] = ["ingress", "recharger", "ledger", "syncer"];
 /// Only one at a time changes a cluster's logins: PostgreSQL refuses two changes of one role at the same moment.
 const LOCK: i64 = 0x6269_6c6c_726f_6c65;
 /// How often it is tried again when somebody on another database of the cluster, whom the lock does not stop, came first.

@@ -7,8 +7,8 @@ use crate::broker::Broker;
 use crate::clock::SharedClock;
 use crate::config::Base;
 use crate::health::Health;
-use crate::shutdown::Shutdown;
-use crate::{db, telemetry};
+use crate::shutdown::{CLOSE, Shutdown};
+use crate::{certificates, db, micro, telemetry};
 
 /// What a service is made of.
 #[derive(Clone)]
@@ -40,12 +40,27 @@ impl Parts {
         clock: SharedClock,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
+        telemetry::export::start(service)?;
         let health = Health::new(service, clock.clone());
         let registry = telemetry::registry(service);
+        health.show_in(&registry);
+        certificates::show_in(&registry, &base);
         let pool = db::pool(&base.database_url, service, base.database_pool)?;
         health.set("database", Err("not asked yet".to_owned()));
         let broker = Broker::connect(&base.broker, service, health.clone()).await?;
         tokio::spawn(db::watch(pool.clone(), health.clone(), shutdown.clone()));
+        tokio::spawn(micro::answer(broker.clone(), service, health.clone(), shutdown.clone()));
         Ok(Self { service, base, clock, health, registry, pool, broker })
+    }
+
+    /// Sends what waits to be sent, and closes the connections; after a signal not beyond [`CLOSE`].
+    pub async fn close(&self, shutdown: &Shutdown) {
+        let closing = async {
+            self.broker.close().await;
+            self.pool.close().await;
+        };
+        if shutdown.cut(CLOSE, closing).await.is_none() {
+            tracing::warn!("some connections were still in use and are cut");
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::config::{ConfigError, Env, ProcessEnv};
 use crate::db;
 use crate::health;
 use crate::parts::Parts;
-use crate::shutdown::Shutdown;
-use crate::telemetry::{self, LogsTo};
+use crate::shutdown::{END, FINISH, Shutdown};
+use crate::telemetry::{self, LogsTo, export};
 use crate::worker::{self, Handler};
 
 /// Runs a service whose work is to consume: health routes on `listen`, the loop and `background` until the shutdown, then
@@ -28,20 +28,24 @@ pub async fn consume<H: Handler>(
     tracing::info!(address = %listener.local_addr()?, "{} listens for health and metrics", parts.service);
     let http = tokio::spawn(health::serve(listener, parts.health.clone(), parts.registry.clone(), shutdown.clone()));
     if db::wait_until_ready(&parts.pool, &shutdown).await {
-        let background = tokio::spawn(background);
+        // What it does is looked at again by whoever starts next.
+        let stop = shutdown.clone();
+        let background = tokio::spawn(async move { stop.cut(FINISH, background).await });
         let done = worker::run(&parts, handler, shutdown.clone()).await;
-        drop(background.await);
+        if let Ok(None) = background.await {
+            tracing::warn!("what was looked at did not end in time and is cut; it is looked at again");
+        }
         done?;
     }
-    parts.broker.close().await;
-    parts.pool.close().await;
-    drop(http.await);
+    parts.close(&shutdown).await;
+    // A client that never finishes its request is not waited for.
+    drop(shutdown.cut(FINISH, http).await);
     tracing::info!("{} has stopped", parts.service);
     Ok(())
 }
 
 /// The body of every service's `main`: logs, configuration, signals, run; a mistake in the configuration is said once,
-/// whole.
+/// whole. After a signal the process ends within [`END`], whatever is stuck.
 pub fn main<C, F>(read: impl FnOnce(&dyn Env) -> Result<C, ConfigError>, run: impl FnOnce(C, Shutdown) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -73,10 +77,17 @@ where
     let outcome =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
             |runtime| {
-                runtime.block_on(async {
+                let outcome = runtime.block_on(async {
                     let shutdown = Shutdown::on_signals()?;
-                    run(config, shutdown).await
-                })
+                    let done = shutdown.cut(END, run(config, shutdown.clone())).await;
+                    done.unwrap_or_else(|| {
+                        Err(anyhow::anyhow!("asked to stop, and not done in time: stopped where it was"))
+                    })
+                });
+                // Looking up a name, for instance, can't be interrupted, and would be waited for.
+                runtime.shutdown_background();
+                export::finish();
+                outcome
             },
         );
     match outcome {

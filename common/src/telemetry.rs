@@ -1,42 +1,17 @@
-//! Logs and metrics, the same way in every service.
+//! Logs, traces and metrics, the same way in every service.
 
+pub mod export;
+mod layer;
+mod logs;
+pub mod spans;
+
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::config::{ConfigError, Env};
-
-/// Where logs go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogsTo {
-    /// A service's own output.
-    Stdout,
-    /// Beside what a command-line tool prints.
-    Stderr,
-}
-
-/// Starts logging: `LOG_FORMAT=pretty|json`, filtered by `RUST_LOG` (`info` by default).
-///
-/// # Errors
-/// When one of the two is not valid.
-pub fn init_logs(env: &dyn Env, to: LogsTo) -> Result<(), ConfigError> {
-    let wanted = env.get("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,async_nats=warn".to_owned());
-    let filter =
-        EnvFilter::try_new(&wanted).map_err(|error| ConfigError(vec![format!("RUST_LOG is not valid: {error}")]))?;
-    let writer = match to {
-        LogsTo::Stdout => BoxMakeWriter::new(std::io::stdout),
-        LogsTo::Stderr => BoxMakeWriter::new(std::io::stderr),
-    };
-    let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter).with_target(false);
-    let started = match env.get("LOG_FORMAT").as_deref() {
-        None | Some("pretty") => builder.with_ansi(false).try_init(),
-        Some("json") => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
-        Some(other) => return Err(ConfigError(vec![format!("LOG_FORMAT is {other:?}: use pretty or json")])),
-    };
-    // Already started: a test that runs several services in one process.
-    drop(started);
-    Ok(())
-}
+pub use self::logs::{LogsTo, init_logs};
 
 /// A registry for one service, which carries its name and build.
 ///
@@ -52,6 +27,9 @@ pub fn registry(service: &'static str) -> Registry {
         gauge.set(1);
         drop(registry.register(Box::new(gauge)));
     }
+    // When it started, its memory and its open files; Linux tells.
+    #[cfg(target_os = "linux")]
+    drop(registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())));
     registry
 }
 
@@ -98,14 +76,73 @@ pub fn gauge_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -
     metric
 }
 
+/// A gauge by labels whose values are found when somebody asks for them: `fill` sets those that there are at that moment.
+///
+/// # Panics
+/// As [`counter_vec`].
+#[expect(clippy::expect_used, reason = "the names are constants; a wrong one shows in the first test")]
+pub fn gauge_at_scrape(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    fill: impl Fn(&prometheus::IntGaugeVec) + Send + Sync + 'static,
+) {
+    let gauges = prometheus::IntGaugeVec::new(prometheus::opts!(name, help), labels).expect("valid metric");
+    let collector = AtScrape { gauges, turn: Mutex::new(()), fill };
+    if let Err(error) = registry.register(Box::new(collector)) {
+        tracing::error!(%error, "a metric could not be registered");
+    }
+}
+
+struct AtScrape<F> {
+    gauges: prometheus::IntGaugeVec,
+    /// Two who ask at once do not empty each other's.
+    turn: Mutex<()>,
+    fill: F,
+}
+
+impl<F: Fn(&prometheus::IntGaugeVec) + Send + Sync> Collector for AtScrape<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauges.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gauges.reset();
+        (self.fill)(&self.gauges);
+        self.gauges.collect()
+    }
+}
+
 /// A histogram of seconds by labels, from a millisecond to a minute.
 ///
 /// # Panics
 /// As [`counter_vec`].
 #[must_use]
-#[expect(clippy::expect_used, reason = "the names are constants; a wrong one shows in the first test")]
 pub fn seconds_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::HistogramVec {
     let buckets = vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+    buckets_vec(registry, name, help, labels, buckets)
+}
+
+/// A histogram of seconds by labels, from ten milliseconds to an hour: for what may wait for other services, or for a person.
+///
+/// # Panics
+/// As [`counter_vec`].
+#[must_use]
+pub fn long_seconds_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::HistogramVec {
+    let buckets = vec![0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+    buckets_vec(registry, name, help, labels, buckets)
+}
+
+#[expect(clippy::expect_used, reason = "the names are constants; a wrong one shows in the first test")]
+fn buckets_vec(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: Vec<f64>,
+) -> prometheus::HistogramVec {
     let opts = prometheus::histogram_opts!(name, help, buckets);
     let metric = prometheus::HistogramVec::new(opts, labels).expect("valid metric");
     register(registry, &metric);

@@ -65,7 +65,26 @@ impl Database {
         Self::create(cluster.url("postgres"), name.to_owned(), Some(cluster)).await
     }
 
+    /// An empty database on a new cluster, which no role of ours was ever made in: for a restore.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub async fn empty(tools: &Tools) -> anyhow::Result<Self> {
+        let cluster =
+            tokio::task::block_in_place(|| Cluster::start(&tools.postgres_bin, postgres::Options::default()))?;
+        Self::create_empty(cluster.url("postgres"), fresh_name(), Some(cluster)).await
+    }
+
     async fn create(admin_url: String, name: String, cluster: Option<Cluster>) -> anyhow::Result<Self> {
+        let database = Self::create_empty(admin_url, name, cluster).await?;
+        let pool = database.pool()?;
+        db::migrate_up(&pool).await?;
+        pool.close().await;
+        database.make_logins().await?;
+        Ok(database)
+    }
+
+    async fn create_empty(admin_url: String, name: String, cluster: Option<Cluster>) -> anyhow::Result<Self> {
         let mut admin = PgConnection::connect(&admin_url).await.context("connecting to the cluster")?;
         for sql in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await?;
@@ -75,17 +94,15 @@ impl Database {
         let parameters = if parameters.is_empty() { String::new() } else { format!("?{parameters}") };
         let server = place.rsplit_once('/').context("the cluster's URL has no database")?.0.to_owned();
         let url = format!("{server}/{name}{parameters}");
-        let database = Self { name, server, parameters, admin_url, url, cluster };
-        let pool = database.pool()?;
-        db::migrate_up(&pool).await?;
-        pool.close().await;
-        database.make_logins().await?;
-        Ok(database)
+        Ok(Self { name, server, parameters, admin_url, url, cluster })
     }
 
     /// Logins belong to the whole cluster, and several tests make them there at once. They do so from one database, where
     /// they wait for each other.
-    async fn make_logins(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn make_logins(&self) -> anyhow::Result<()> {
         let users = SERVICES.iter().chain([&"viewer"]);
         let logins: Vec<Login> = users.map(|user| Login::of(user, Secret::new(self.password_of(user)))).collect();
         let mut admin = PgConnection::connect(&self.admin_url).await?;

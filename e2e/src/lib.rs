@@ -6,6 +6,7 @@ pub mod browser;
 pub mod client;
 pub mod database;
 pub mod demo;
+pub mod doctor;
 pub mod random;
 pub mod repeat;
 pub mod secrets;

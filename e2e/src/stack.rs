@@ -1,7 +1,7 @@
 //! Broker, database, simulators and services, started together and stopped together.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -124,20 +124,42 @@ impl Stack {
         };
         Definitions::committed()?.with_ack_wait(options.ack_wait).apply(broker.jetstream()).await?;
         let logs = log_folder()?;
-        let mut services = Vec::new();
-        for name in SERVICES {
-            let (nats, database) = (nats.url_of(name), database.url_of(name)?);
-            let env = environment(&options, &nats, &database, &stripe.url(), &kms.url());
-            for number in 1..=options.replicas {
-                services.push(Service::start(name, number, None, &logs, &env)?);
-            }
-        }
+        let services = start_services(&options, &nats, &database, [&stripe.url(), &kms.url()], &logs)?;
         let client = Client::new(&services[0].url, &stripe.url(), &kms.url())?;
         let pool = database.pool()?;
         let mut stack = Self { services, nats, database, pool, broker, stripe, kms, client, logs };
         stack.wait_until_ready().await?;
         stack.send_webhooks_of_the_simulators().await?;
         Ok(stack)
+    }
+
+    /// Goes on with another broker and another database: what is outside stays. The services of before must have ended.
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn move_to(&mut self, nats: NatsServer, database: Database, options: &Options) -> anyhow::Result<()> {
+        self.pool.close().await;
+        self.broker = connect(&nats).await?;
+        self.pool = database.pool()?;
+        (self.nats, self.database) = (nats, database);
+        self.start_anew(options).await
+    }
+
+    /// Starts services with other settings, in the place of those that have ended.
+    ///
+    /// # Errors
+    /// What could not be started, and why.
+    pub async fn start_anew(&mut self, options: &Options) -> anyhow::Result<()> {
+        let outside = [self.stripe.url(), self.kms.url()];
+        // What they logged before stays beside it, until all goes.
+        let numbers = (1_u32..).map(|number| self.logs.join(format!("anew-{number}")));
+        let logs = numbers.into_iter().find(|logs| !logs.exists()).context("no name is left for the logs")?;
+        std::fs::create_dir(&logs)?;
+        let outside = outside.each_ref().map(String::as_str);
+        self.services = start_services(options, &self.nats, &self.database, outside, &logs)?;
+        self.client.ingress.clone_from(&self.services[0].url);
+        self.wait_until_ready().await?;
+        self.send_webhooks_of_the_simulators().await
     }
 
     /// Waits until every service says that it is ready.
@@ -229,6 +251,23 @@ impl Stack {
         }
         self.database.remove().await
     }
+}
+
+fn start_services(
+    options: &Options,
+    nats: &NatsServer,
+    database: &Database,
+    [stripe, kms]: [&str; 2],
+    logs: &Path,
+) -> anyhow::Result<Vec<Service>> {
+    let mut services = Vec::new();
+    for name in SERVICES {
+        let env = environment(options, &nats.url_of(name), &database.url_of(name)?, stripe, kms);
+        for number in 1..=options.replicas {
+            services.push(Service::start(name, number, None, logs, &env)?);
+        }
+    }
+    Ok(services)
 }
 
 /// A new folder for the logs of one stack's services: kept unless the stack was stopped in good order.

@@ -11,9 +11,11 @@ use common::dead_letters::DeadLetters;
 use common::ids::{EventId, IdSource, OrganizationId};
 use common::pay_link::PayLinks;
 use common::shutdown::Shutdown;
+use common::telemetry::spans;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
+use tracing::Span;
 use warp::http::{HeaderName, StatusCode};
 
 use crate::api::auth::Auth;
@@ -25,7 +27,7 @@ use crate::http::{Answer, Request};
 use crate::limits::SourceLimit;
 use crate::metrics::Metrics;
 use crate::outcome::{Accepted, Interest, Outcome, Outcomes};
-use crate::publish::{Publisher, Unpublished, traceparent};
+use crate::publish::{Publisher, Unpublished};
 use crate::tokens::Tokens;
 use crate::webhooks::alerts::AlertTokens;
 use crate::webhooks::signature::Keys;
@@ -91,15 +93,14 @@ impl App {
     /// Publishes an event that starts a chain, and waits for the end of the chain.
     pub(crate) async fn start_chain<T: Payload>(
         &self,
-        request: &Request,
         id: EventId,
         organization: Option<OrganizationId>,
         data: T,
         wait: Wait,
     ) -> Result<Reached, Unpublished> {
         let now = self.clock.now();
-        let mut event = Event::first(id.clone(), organization.clone(), now, data);
-        event.traceparent = Some(traceparent(request.header("traceparent"), self.ids.as_ref()));
+        spans::begin(&Span::current(), &id);
+        let event = Event::first(id.clone(), organization.clone(), now, data);
         // Before publishing: the end may come sooner than the confirmation.
         let waiting = (!wait.longest.is_zero()).then(|| self.outcomes.expect(&id, wait.interest)).flatten();
         let confirmed = self.publisher.publish(event).await?;

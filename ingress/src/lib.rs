@@ -8,6 +8,7 @@ mod console;
 mod dead_letters;
 mod dev;
 mod directory;
+pub mod doctor;
 mod evaluate;
 mod events;
 pub mod fields;
@@ -32,7 +33,6 @@ mod users;
 pub mod webhooks;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::clients::quota::QuotaBackend;
 use common::clients::quota::kms::{Kms, KmsConfig};
@@ -43,15 +43,12 @@ use common::health;
 use common::ids::IdSource;
 use common::parts::Parts;
 use common::pay_link::PayLinks;
-use common::shutdown::Shutdown;
+use common::shutdown::{FINISH, Shutdown};
 
 pub use config::Config;
 pub use token_command::{TokenCommand, make_token};
 
 use crate::app::App;
-
-/// How long open connections may take to end after the shutdown: longer than any caller is kept waiting by then.
-const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// Runs ingress until the shutdown. It starts without its broker and its database, and says so.
 ///
@@ -67,20 +64,17 @@ pub async fn run(config: Config, clock: SharedClock, ids: Arc<dyn IdSource>, shu
     tokio::spawn(follow::keep(parts.pool.clone(), app.directory.clone(), ttl, shutdown.clone()));
     tokio::spawn(follow::keep(parts.pool.clone(), app.tokens.clone(), ttl, shutdown.clone()));
     tokio::spawn(reconciliations::schedule::keep(app.clone(), shutdown.clone()));
+    let letters = app.dead_letters.clone();
+    tokio::spawn(metrics::watch_dead_letters(letters, parts.registry.clone(), shutdown.clone()));
     tracing::info!(%address, dev_routes = app.config.dev_routes, "ingress listens on http://{address}");
     let routes = routes::routes(app, parts.health.clone(), parts.registry.clone());
     let serving = warp::serve(routes).incoming(listener).graceful(shutdown.wait()).run();
-    // A client that never finishes its request must not keep the service from stopping.
-    let too_long = async {
-        shutdown.wait().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
-    };
-    tokio::select! {
-        () = serving => {}
-        () = too_long => tracing::warn!("some connections did not end in time and are cut"),
+    // A client that never finishes its request must not keep the service from stopping. Whoever waits for an outcome has been
+    // answered by then.
+    if shutdown.cut(FINISH, serving).await.is_none() {
+        tracing::warn!("some connections did not end in time and are cut");
     }
-    parts.broker.close().await;
-    parts.pool.close().await;
+    parts.close(&shutdown).await;
     tracing::info!("ingress has stopped");
     Ok(())
 }
@@ -91,6 +85,7 @@ fn assemble(config: Config, parts: &Parts, ids: Arc<dyn IdSource>, shutdown: &Sh
     let kms_url = config.kms_url.clone().filter(|_| config.dev_routes);
     let kms = kms_url.map(|url| Kms::new(&KmsConfig::new(url), &parts.registry)).transpose()?;
     let tokens = tokens::Tokens::new(parts.pool.clone(), parts.health.clone(), parts.clock.clone());
+    tokens.show_in(&parts.registry);
     Ok(App {
         clock: parts.clock.clone(),
         pool: parts.pool.clone(),

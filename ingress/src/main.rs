@@ -1,10 +1,11 @@
-//! The `ingress` service; `ingress token …` makes an API token.
+//! The `ingress` service; `ingress token …` makes an API token, `ingress doctor` looks at what it needs.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::clock::{Clock, SystemClock};
+use common::config::ProcessEnv;
 use common::ids::RandomIds;
 
 fn main() -> ExitCode {
@@ -17,6 +18,9 @@ fn main() -> ExitCode {
                 Ok(writeln!(std::io::stdout(), "{}", token.expose())?)
             },
         ),
+        Some((word, rest)) if word == "doctor" => {
+            common::doctor::main("ingress", rest, || ingress::doctor::look(&ProcessEnv, &SystemClock))
+        }
         _ => common::service::main(ingress::Config::read, |config, shutdown| {
             ingress::run(config, SystemClock::shared(), Arc::new(RandomIds), shutdown)
         }),

@@ -1,6 +1,10 @@
-//! What ingress counts.
+//! What ingress counts, and what it looks at for whoever watches.
 
-use common::telemetry;
+use std::time::Duration;
+
+use common::dead_letters::DeadLetters;
+use common::shutdown::Shutdown;
+use common::{periodic, telemetry};
 use prometheus::{HistogramVec, IntCounterVec, Registry};
 
 /// The counters. Clones share them.
@@ -39,4 +43,32 @@ impl Metrics {
             ),
         }
     }
+}
+
+/// How often dead letters are counted.
+const LETTERS: Duration = Duration::from_secs(5);
+
+/// Counts dead letters until the shutdown. While the broker does not answer the last count stands: letters don't go away by
+/// themselves, and that the broker is away is told elsewhere.
+pub(crate) async fn watch_dead_letters(letters: DeadLetters, registry: Registry, shutdown: Shutdown) {
+    let waiting = telemetry::gauge(
+        &registry,
+        "bill_dead_letters_waiting",
+        "Dead letters that nobody has brought back or discarded.",
+    );
+    let oldest = telemetry::gauge(
+        &registry,
+        "bill_dead_letters_oldest_seconds",
+        "When the oldest dead letter was parked, in seconds since 1970; 0 when there is none.",
+    );
+    periodic::every(LETTERS, &shutdown, || async {
+        match letters.parked().await {
+            Ok((count, since)) => {
+                waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+                oldest.set(since.map_or(0, |at| at.timestamp()));
+            }
+            Err(error) => tracing::debug!(%error, "dead letters could not be counted: {error}"),
+        }
+    })
+    .await;
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use common::broker::{Broker, Confirmed};
 use common::contract::{Event, Payload};
-use common::ids::IdSource;
 
 use crate::http::Problem;
 use crate::metrics::Metrics;
@@ -85,46 +84,5 @@ impl Publisher {
         };
         count(if confirmed.duplicate { "duplicate" } else { "stored" });
         Ok(confirmed)
-    }
-}
-
-/// The trace that a request belongs to, or a new one (W3C Trace Context).
-pub(crate) fn traceparent(given: Option<&str>, ids: &dyn IdSource) -> String {
-    given.filter(|text| is_traceparent(text)).map_or_else(
-        || {
-            let (trace, span) = (ids.fresh().simple().to_string(), ids.fresh().simple().to_string());
-            format!("00-{trace}-{}-01", &span[..16])
-        },
-        str::to_owned,
-    )
-}
-
-fn is_traceparent(text: &str) -> bool {
-    let hex = |part: &str, length: usize| {
-        part.len() == length
-            && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-            && part.bytes().any(|byte| byte != b'0')
-    };
-    match text.split('-').collect::<Vec<_>>().as_slice() {
-        ["00", trace, span, flags] => hex(trace, 32) && hex(span, 16) && flags.len() == 2,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use common::ids::RandomIds;
-
-    use super::*;
-
-    #[test]
-    fn a_trace_is_kept_or_begun() {
-        let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(traceparent(Some(given), &RandomIds), given);
-        for bad in [None, Some(""), Some("00-x-y-01"), Some("00-00000000000000000000000000000000-00f067aa0ba902b7-01")]
-        {
-            let begun = traceparent(bad, &RandomIds);
-            assert!(is_traceparent(&begun), "{begun}");
-        }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use common::contract::TraceContext;
 use common::health::{self, Health};
+use common::telemetry::spans;
 use prometheus::Registry;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use warp::Filter;
 use warp::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use warp::http::{HeaderName, HeaderValue, StatusCode};
+use warp::http::{HeaderName, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
 use crate::api::access::{Access, Verdict, forbidden};
@@ -46,15 +49,25 @@ pub(crate) fn routes(
 
 async fn answer(app: Arc<App>, request: Request) -> Response {
     let id = request_id(&request, &app);
-    // Whatever is logged on the way names the request.
-    let span = tracing::info_span!("request", request_id = id);
+    let caller = request.header("traceparent").and_then(TraceContext::parse);
+    // Whatever is logged on the way names the request, and the chain that it starts. A chain has a trace of its own, which
+    // can be told from the database; the caller's is named beside it.
+    let span = tracing::info_span!(
+        "request",
+        request_id = id,
+        caller_trace_id = caller.as_ref().map(TraceContext::trace_id),
+        trace_id = Empty,
+        correlation_id = Empty,
+    );
+    spans::serve(&span, caller);
     respond(app, request, id).instrument(span).await
 }
 
 async fn respond(app: Arc<App>, request: Request, id: String) -> Response {
+    let method = request.method.clone();
     if console::has(&request.path) {
         let response = console::respond(&app, request, &id).await;
-        return counted(&app, console::PREFIX, response, &id);
+        return counted(&app, &method, console::PREFIX, response, &id);
     }
     let found = table::find(&request.method, &request.path);
     let (route, answer) = match found {
@@ -65,12 +78,13 @@ async fn respond(app: Arc<App>, request: Request, id: String) -> Response {
         }
         Found::Nothing => ("none", Problem::no_route().into()),
     };
-    counted(&app, route, answer.into_response(), &id)
+    counted(&app, &method, route, answer.into_response(), &id)
 }
 
-fn counted(app: &App, route: &str, response: Response, id: &str) -> Response {
+fn counted(app: &App, method: &Method, route: &str, response: Response, id: &str) -> Response {
     let status = response.status();
     app.metrics.requests.with_label_values(&[route, status.as_str()]).inc();
+    spans::answered(&Span::current(), method.as_str(), route, status.as_u16());
     if status.is_server_error() {
         tracing::warn!(status = status.as_u16(), route, "a request could not be done");
     }

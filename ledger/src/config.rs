@@ -10,7 +10,7 @@ use common::config::{Base, ConfigError, Env, Reader};
 pub struct Config {
     /// What every service is told.
     pub base: Base,
-    /// `LISTEN`: where health and metrics are served. `127.0.0.1:9103` by default.
+    /// `LISTEN`, or `BIND` and `PORT`: where health and metrics are served. 127.0.0.1:9103 by default.
     pub listen: SocketAddr,
     /// `VERIFY_INTERVAL`: how often the books are verified. Ten minutes by default.
     pub verify_interval: Duration,
@@ -25,7 +25,7 @@ impl Config {
         let mut reader = Reader::new(env);
         let config = Self {
             base: Base::read(&mut reader),
-            listen: reader.parse("LISTEN", SocketAddr::from(([127, 0, 0, 1], 9103))),
+            listen: reader.listen(9103),
             verify_interval: reader.duration("VERIFY_INTERVAL", Duration::from_secs(600)),
         };
         if config.verify_interval.is_zero() {

@@ -25,6 +25,7 @@ pub struct LedgerHandler {
     pool: PgPool,
     clock: SharedClock,
     postings: IntCounterVec,
+    posted: IntCounterVec,
     recorder: Recorder,
 }
 
@@ -34,7 +35,9 @@ impl LedgerHandler {
     pub fn new(pool: PgPool, clock: SharedClock, registry: &Registry) -> Self {
         let help = "Transactions that were posted; repeats are not counted.";
         let postings = telemetry::counter_vec(registry, "bill_ledger_postings_total", help, &["kind"]);
-        Self { pool, clock, postings, recorder: Recorder::new(Part::Bookings, registry) }
+        let help = "By how much postings changed quotas, up or down, in minor units; repeats are not counted.";
+        let posted = telemetry::counter_vec(registry, "bill_ledger_posted_minor_total", help, &["kind", "currency"]);
+        Self { pool, clock, postings, posted, recorder: Recorder::new(Part::Bookings, registry) }
     }
 
     /// Books what an event does to a recharge. It is decided under the organization's posting lock, from what is booked
@@ -79,7 +82,10 @@ impl LedgerHandler {
                 }
                 books.commit().await?;
                 for posted in all.iter().filter(|posted| !posted.was_there_already) {
-                    self.postings.with_label_values(&[posted.kind.as_str()]).inc();
+                    let kind = posted.kind.as_str();
+                    self.postings.with_label_values(&[kind]).inc();
+                    let change = posted.change.minor.unsigned_abs();
+                    self.posted.with_label_values(&[kind, posted.change.currency.code()]).inc_by(change);
                 }
                 all.iter().map(follow_up).collect()
             }

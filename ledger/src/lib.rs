@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod config;
+pub mod doctor;
 pub mod handlers;
 pub mod posted;
 pub mod posting;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::clock::Timestamp;
 use common::contract::ReconcileRequestedV1;
 use common::ids::{OrganizationId, RechargeId};
-use common::reconciliation::{Finding, Recorder};
+use common::reconciliation::{Finding, Kind, Recorder};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -95,7 +95,7 @@ fn of<'a, 'b>(booked: &'b ByRecharge<'a>, recharge: RechargeId) -> &'b [&'a Stor
 fn booked_unknown(unknown: Unknown) -> Finding {
     let Unknown { id, business_key, c_organization_id, recharge_id } = unknown;
     Finding {
-        kind: "booked_unknown",
+        kind: Kind::BookedUnknown,
         organization: OrganizationId::parse(c_organization_id).ok(),
         recharge_id: recharge_id.map(RechargeId),
         reference: Some(id.to_string()),
@@ -108,7 +108,7 @@ fn booked_unknown(unknown: Unknown) -> Finding {
 
 fn ledger_drift(drift: &Drift) -> Finding {
     Finding {
-        kind: "ledger_drift",
+        kind: Kind::LedgerDrift,
         organization: OrganizationId::parse(drift.organization.as_str()).ok(),
         recharge_id: None,
         reference: drift.transaction_id.map(|id| id.to_string()),

@@ -117,6 +117,55 @@ pub enum Difference {
     Content,
 }
 
+impl Difference {
+    /// The stable word of each, by which docs/RUNBOOK.md tells what to do.
+    pub const WORDS: [&'static str; 11] = [
+        "balance",
+        "account_version",
+        "foreign_account",
+        "unbalanced",
+        "currency",
+        "version",
+        "quota_after",
+        "kind",
+        "hold",
+        "chain",
+        "content",
+    ];
+
+    /// Its stable word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        // Taken apart, so that no word can be forgotten here, and none can be told that is not among them.
+        let [
+            balance,
+            account_version,
+            foreign_account,
+            unbalanced,
+            currency,
+            version,
+            quota_after,
+            kind,
+            hold,
+            chain,
+            content,
+        ] = Self::WORDS;
+        match self {
+            Self::Balance { .. } => balance,
+            Self::AccountVersion { .. } => account_version,
+            Self::ForeignAccount { .. } => foreign_account,
+            Self::Unbalanced { .. } => unbalanced,
+            Self::Currency => currency,
+            Self::Version { .. } => version,
+            Self::QuotaAfter { .. } => quota_after,
+            Self::Kind { .. } => kind,
+            Self::Hold { .. } => hold,
+            Self::Chain => chain,
+            Self::Content => content,
+        }
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -153,7 +202,7 @@ impl fmt::Display for Drift {
         if let Some(id) = self.transaction_id {
             write!(f, "transaction {id}: ")?;
         }
-        self.difference.fmt(f)
+        write!(f, "{} [{}]", self.difference, self.difference.word())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::handlers::Rules;
 pub struct Config {
     /// Broker, database, retries.
     pub base: Base,
-    /// `LISTEN`: where health and metrics are served.
+    /// `LISTEN`, or `BIND` and `PORT`: where health and metrics are served. 127.0.0.1:9102 by default.
     pub listen: SocketAddr,
     /// Stripe.
     pub stripe: StripeConfig,
@@ -46,7 +46,7 @@ impl Config {
         let rules = rules(&mut reader);
         let config = Self {
             base: Base::read(&mut reader),
-            listen: reader.parse("LISTEN", SocketAddr::from(([127, 0, 0, 1], 9102))),
+            listen: reader.listen(9102),
             stripe: StripeConfig::read(&mut reader, Duration::from_secs(20)),
             rules,
             patrol_interval: reader.duration("PATROL_INTERVAL", Duration::from_secs(1)),

@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_knows_every_pause() {
+        let page = include_str!("../../docs/RUNBOOK.md");
+        let funds = Decline {
+            decline_code: Some("insufficient_funds".to_owned()),
+            ..Decline::plain("card_declined", DeclineClass::Soft, "")
+        };
+        let Consequence::Pause { reason } = consequence(&funds, 2, chrono::Duration::hours(1), Timestamp::UNIX_EPOCH)
+        else {
+            panic!("no pause");
+        };
+        let words = HARD.map(|word| format!("`{word}`")).into_iter().chain([reason]);
+        let missing: Vec<String> = words.filter(|words| !page.contains(words.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn an_outage_is_not_a_decline() {
         assert_eq!(decline_of(&StripeFault::unknown(Some(502), "bad gateway")), None);
     }

@@ -7,6 +7,8 @@ pub mod deadlines;
 pub mod decide;
 pub mod decline;
 pub mod disputes;
+pub mod doctor;
+mod figures;
 mod handlers;
 pub mod history;
 mod metrics;

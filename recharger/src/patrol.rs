@@ -10,7 +10,10 @@ use common::failure::Failure;
 use common::ids::RechargeId;
 use common::periodic::Publish;
 use common::shutdown::Shutdown;
+use common::telemetry::spans;
 use futures_util::{StreamExt, stream};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::charge::{cancel, charge};
 use crate::deadlines::next_look;
@@ -26,6 +29,11 @@ const BATCH: i64 = 32;
 const AT_ONCE: usize = 8;
 /// Whoever patrols has waited: a charge of which nobody knows is looked for.
 const LOOK: u32 = u32::MAX;
+
+/// One look's lines of the log, and its place in the recharge's trace once that is read.
+fn look_at(recharge_id: RechargeId) -> Span {
+    tracing::info_span!("patrol.look", %recharge_id, trace_id = Empty, correlation_id = Empty)
+}
 
 impl Recharger {
     /// How long what is taken belongs to whoever took it.
@@ -54,25 +62,35 @@ impl Recharger {
             if due.is_empty() && refunds.is_empty() && disputes.is_empty() {
                 break;
             }
-            stream::iter(due).for_each_concurrent(AT_ONCE, |id| self.look_after(publisher, id, lease)).await;
-            stream::iter(refunds)
-                .for_each_concurrent(AT_ONCE, |refund| self.look_after_refund(publisher, refund))
+            stream::iter(due)
+                .for_each_concurrent(AT_ONCE, |id| self.look_after(publisher, id, lease).instrument(look_at(id)))
                 .await;
-            stream::iter(disputes).for_each(|dispute| self.say_dispute(publisher, dispute, lease)).await;
+            stream::iter(refunds)
+                .for_each_concurrent(AT_ONCE, |refund| {
+                    let span = look_at(refund.recharge_id);
+                    spans::resume(&span, &refund.correlation_id);
+                    self.look_after_refund(publisher, refund).instrument(span)
+                })
+                .await;
+            stream::iter(disputes)
+                .for_each(|dispute| {
+                    let span = look_at(dispute.recharge_id);
+                    self.say_dispute(publisher, dispute, lease).instrument(span)
+                })
+                .await;
         }
         for id in record::repo::stranded(&self.pool).await? {
             self.take_up(id).await?;
         }
-        let (charged, credited) = record::repo::overdue(&self.pool, self.clock.now()).await?;
-        self.metrics.overdue.with_label_values(&[State::Charged.as_str()]).set(charged);
-        self.metrics.overdue.with_label_values(&[State::Credited.as_str()]).set(credited);
-        self.metrics.refunds_failing.set(refunds::repo::failing(&self.pool).await?);
+        self.show_figures().await?;
+        self.metrics.patrolled.set(self.clock.now().timestamp());
         Ok(())
     }
 
     async fn look_after(&self, publisher: &impl Publish, id: RechargeId, lease: Timestamp) {
         let looked = async {
             let Some(record) = self.read(id).await? else { return Ok(()) };
+            spans::resume(&Span::current(), &record.correlation_id);
             let said = self.look_at(&record, lease).await;
             // Whatever came of it: what the recharge says now may not have been said yet.
             let moved = self.read(id).await?.unwrap_or(record);
@@ -162,6 +180,7 @@ impl Recharger {
         let id = dispute.dispute_id.as_str();
         let said = async {
             let Some(record) = self.read(dispute.recharge_id).await? else { return Ok(()) };
+            spans::resume(&Span::current(), &record.correlation_id);
             if record.is_in_the_books() {
                 publisher.publish(&dispute.says(&record)?).await?;
             } else if !record.state.is_final() {

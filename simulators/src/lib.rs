@@ -13,4 +13,5 @@ mod outbound;
 mod server;
 pub mod stripe;
 
+pub use outbound::post_json as post;
 pub use server::Running;

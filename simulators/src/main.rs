@@ -1,6 +1,8 @@
-//! The simulators as a program: Stripe, the KMS, LiteLLM, each on an address of its own.
+//! The simulators as a program: Stripe, the KMS, LiteLLM, each on an address of its own; `simulators post URL JSON` tells a
+//! simulator something, where there is no other program to do so.
 
 use std::env;
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -15,6 +17,15 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => serve().await,
+        ["post", url, json] => Ok(writeln!(std::io::stdout(), "{}", simulators::post(url, json).await?)?),
+        _ => anyhow::bail!("usage: simulators | simulators post URL JSON"),
+    }
+}
+
+async fn serve() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
     let running = start_all().await?;
     anyhow::ensure!(!running.is_empty(), "nothing to do: every …_SIM_ADDR is empty");

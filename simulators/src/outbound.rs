@@ -19,6 +19,19 @@ pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
     Ok(reqwest::Client::builder().timeout(TIMEOUT).build()?)
 }
 
+/// Tells a simulator something, and returns its answer.
+///
+/// # Errors
+/// When there is no answer, or it is no success: with what was said.
+pub async fn post_json(url: &str, json: &str) -> anyhow::Result<String> {
+    let request = client()?.post(url).header("content-type", "application/json").body(json.to_owned());
+    let answer = request.send().await?;
+    let status = answer.status();
+    let said = answer.text().await?;
+    anyhow::ensure!(status.is_success(), "{status}: {said}");
+    Ok(said)
+}
+
 /// HMAC-SHA256.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     match Hmac::<Sha256>::new_from_slice(key) {

@@ -1,6 +1,6 @@
 //! What the syncer is told.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const LONGEST_SPAN: Duration = Duration::from_secs(7 * 86_400);
 pub struct Config {
     /// What every service is told.
     pub base: Base,
-    /// `LISTEN`: where health and metrics are served. 127.0.0.1:9104 by default.
+    /// `LISTEN`, or `BIND` and `PORT`: where health and metrics are served. 127.0.0.1:9104 by default.
     pub listen: SocketAddr,
     /// `QUOTA_BACKEND`: where quotas are enforced, `kms` or `litellm`. `kms` by default.
     pub quota_backend: Backend,
@@ -88,7 +88,7 @@ impl Config {
     pub fn read(env: &dyn Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let base = Base::read(&mut reader);
-        let listen = reader.parse("LISTEN", SocketAddr::from((Ipv4Addr::LOCALHOST, 9104)));
+        let listen = reader.listen(9104);
         let quota_backend = read_backend(&mut reader);
         let policy = read_policy(&mut reader);
         match quota_backend {
@@ -119,7 +119,7 @@ fn read_policy(reader: &mut Reader<'_>) -> Policy {
 }
 
 /// The backend, unless something about it is wrong.
-fn read_backend(reader: &mut Reader<'_>) -> Option<Backend> {
+pub(crate) fn read_backend(reader: &mut Reader<'_>) -> Option<Backend> {
     match reader.optional("QUOTA_BACKEND").as_deref().map(str::trim) {
         None | Some("kms") => read_kms(reader).map(Backend::Kms),
         Some("litellm") => read_litellm(reader).map(Backend::Litellm),

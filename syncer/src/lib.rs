@@ -3,6 +3,7 @@
 
 mod config;
 mod deadline;
+pub mod doctor;
 mod given_up;
 mod handlers;
 mod look;

@@ -171,6 +171,27 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_knows_every_reason() {
+        let page = include_str!("../../docs/RUNBOOK.md");
+        let (account, team) = (acme(), |name: &str| Some(TeamId::parse(name).unwrap()));
+        let elsewhere = Whose::of(&account, "litellm");
+        let moved = Target { team_id: team("met"), named_team: team("named"), ..target(Some("500")) };
+        let reasons = [
+            team_changed(&account.organization, &moved).unwrap(),
+            backend_changed(elsewhere, &target(Some("500")), None).unwrap(),
+            team_gone(elsewhere, &target(Some("500")), None).unwrap(),
+            budget_duration(elsewhere, "30d"),
+            no_opening(elsewhere, Allowance::Unlimited),
+            no_opening(elsewhere, Allowance::Limited(decimal("1"))),
+            "team_taken:".to_owned(),
+        ];
+        for reason in reasons {
+            let (word, _) = reason.split_once(':').unwrap();
+            assert!(page.contains(&format!("| `{word}` |")), "{reason}");
+        }
+    }
+
+    #[test]
     fn what_fifteen_digits_hold() {
         for (quota, currency, want) in [
             ("9999999999999.99", "usd", false),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 mod release;
 pub(crate) mod schemas;
 pub(crate) mod screenshots;

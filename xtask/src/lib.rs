@@ -9,6 +9,7 @@
 mod args;
 pub mod bench;
 pub mod demo;
+pub mod doctor;
 pub mod folder;
 pub mod identity;
 pub mod nats;

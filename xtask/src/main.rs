@@ -23,6 +23,8 @@ cargo xtask <command>
                                     each number beside the limit that it is measured against
   screenshots [--only NAME] [--language en|zh]  start everything for real, take a picture of every page of the
                                     console, and tell what is wrong with one
+  doctor [--json] [--no-recharge] … look at the demo that runs, or at the deployment that the environment names: what is
+                                    wrong, and what to do about it
   token --name NAME […]             make an API token in the database that DATABASE_URL names, and print it once
   schemas [--check]                 write the JSON Schemas and the AsyncAPI document into nats/
                                     (or fail if they differ)
@@ -45,6 +47,7 @@ fn run(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
     match command {
         "bench" => commands::bench::run(&args),
         "demo" => commands::demo::run(&args),
+        "doctor" => commands::doctor::run(&args),
         "test" => commands::test::prepare(&args),
         commands::test::SUPERVISE => commands::test::supervise(&args),
         "screenshots" => commands::screenshots::run(&args),

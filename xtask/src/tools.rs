@@ -5,6 +5,7 @@ mod axe;
 mod chromium;
 mod nats;
 mod postgres;
+mod prometheus;
 mod python;
 mod schemathesis;
 mod stripe;
@@ -36,6 +37,12 @@ pub const CHROMIUM: &str = "BILL_CHROMIUM";
 pub const CHROMEDRIVER: &str = "BILL_CHROMEDRIVER";
 /// Names axe-core's script, `axe.min.js`.
 pub const AXE: &str = "BILL_AXE";
+/// Names the Prometheus that tests of the alerts start.
+pub const PROMETHEUS: &str = "BILL_PROMETHEUS";
+/// Names the promtool that checks rules and metrics.
+pub const PROMTOOL: &str = "BILL_PROMTOOL";
+/// Names the Alertmanager that tests of the alerts start.
+pub const ALERTMANAGER: &str = "BILL_ALERTMANAGER";
 /// Names the folder of the programs that `cargo xtask` has built.
 pub const BIN_DIR: &str = "BILL_BIN_DIR";
 /// Names the PostgreSQL that all tests share: the database `postgres`, as a superuser.
@@ -58,6 +65,12 @@ pub struct Tools {
     pub chromedriver: Option<PathBuf>,
     /// axe-core's script; only tests and pictures of the console need it.
     pub axe: Option<PathBuf>,
+    /// Prometheus; only tests of the alerts need it.
+    pub prometheus: Option<PathBuf>,
+    /// promtool; only tests of the alerts and the metrics need it.
+    pub promtool: Option<PathBuf>,
+    /// Alertmanager; only tests of the alerts need it.
+    pub alertmanager: Option<PathBuf>,
 }
 
 impl Tools {
@@ -72,16 +85,29 @@ impl Tools {
             chromium: None,
             chromedriver: None,
             axe: None,
+            prometheus: None,
+            promtool: None,
+            alertmanager: None,
         })
     }
 
-    /// The same, and Stripe's Python SDK, schemathesis, Chromium and axe-core.
+    /// The same, and Stripe's Python SDK, schemathesis, Chromium, axe-core, Prometheus and Alertmanager.
     pub fn find_or_install_for_tests() -> Result<Self> {
         let tools = Self::find_or_install()?;
         let _lock = lock()?;
         let (stripe_python, schemathesis) = (stripe::find_or_install()?, schemathesis::find_or_install()?);
         let axe = Some(axe::find_or_install()?);
-        Ok(Self { stripe_python, schemathesis, axe, ..tools }.with(chromium::find_or_install()?))
+        let watching = prometheus::find_or_install()?;
+        let tools = Self {
+            stripe_python,
+            schemathesis,
+            axe,
+            prometheus: Some(watching.prometheus),
+            promtool: Some(watching.promtool),
+            alertmanager: Some(watching.alertmanager),
+            ..tools
+        };
+        Ok(tools.with(chromium::find_or_install()?))
     }
 
     /// What pictures of the console need: the servers, Chromium, axe-core, and a font with Chinese characters.
@@ -101,9 +127,18 @@ impl Tools {
     pub fn from_env() -> Result<Self> {
         let nats_server = required(NATS_SERVER)?;
         let postgres_bin = required(POSTGRES_BIN)?;
-        let (stripe_python, schemathesis) = (optional(STRIPE_PYTHON), optional(SCHEMATHESIS));
-        let (chromium, chromedriver, axe) = (optional(CHROMIUM), optional(CHROMEDRIVER), optional(AXE));
-        Ok(Self { nats_server, postgres_bin, stripe_python, schemathesis, chromium, chromedriver, axe })
+        Ok(Self {
+            nats_server,
+            postgres_bin,
+            stripe_python: optional(STRIPE_PYTHON),
+            schemathesis: optional(SCHEMATHESIS),
+            chromium: optional(CHROMIUM),
+            chromedriver: optional(CHROMEDRIVER),
+            axe: optional(AXE),
+            prometheus: optional(PROMETHEUS),
+            promtool: optional(PROMTOOL),
+            alertmanager: optional(ALERTMANAGER),
+        })
     }
 
     /// The variables from which [`Tools::from_env`] reads them.
@@ -115,6 +150,9 @@ impl Tools {
             (CHROMIUM, &self.chromium),
             (CHROMEDRIVER, &self.chromedriver),
             (AXE, &self.axe),
+            (PROMETHEUS, &self.prometheus),
+            (PROMTOOL, &self.promtool),
+            (ALERTMANAGER, &self.alertmanager),
         ];
         let tests = tests.into_iter().filter_map(|(variable, found)| Some((variable, found.clone()?)));
         always.into_iter().chain(tests).collect()

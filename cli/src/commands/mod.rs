@@ -17,6 +17,7 @@ use common::config::Secret;
 use common::ids::OrganizationId;
 
 use crate::call::Call;
+use crate::doctor::Doctor;
 use crate::values;
 
 /// Look after organizations and their recharges in Bill-Service.
@@ -98,6 +99,9 @@ pub(crate) enum Command {
     Token(tokens::Tokens),
     /// Who changed what, newest first
     Audit(tokens::Audit),
+    /// What is wrong with a deployment, as far as the API tells, and what to do about it; `ingress doctor`, `recharger doctor`
+    /// and so on, and `bill-setup doctor`, see the rest from where they run
+    Doctor(Doctor),
     /// A script that completes this program's words in a shell
     Completions {
         /// Which shell
@@ -177,6 +181,7 @@ impl Command {
             Self::Simulate(command) => command.call(),
             Self::Token(command) => command.call(make)?,
             Self::Audit(command) => command.call(),
+            Self::Doctor(_) => return Err("doctor makes calls of its own".to_owned()),
             Self::Completions { .. } => return Err("completions need no call".to_owned()),
         })
     }

@@ -162,3 +162,43 @@ fn no_help_and_no_error_tells_a_token() {
     let cli = Cli::try_parse_from(["bill", "org", "list", "--token", "s3cret-of-mine"]).unwrap();
     assert!(!format!("{cli:?}").contains("s3cret"));
 }
+
+/// Words as a shell would split them, without a comment, and with values for the runbook's variables.
+fn words_of(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for part in line.split(" #").next().unwrap_or_default().trim_end().chars() {
+        match part {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            part => words.last_mut().unwrap().push(part),
+        }
+    }
+    let values =
+        [("$RECHARGE", ID), ("$TOKEN_ID", ID), ("$ORG", "acme"), ("$SEQ", "7"), ("$PUSH", "7"), ("$RUN", "run_1")];
+    let valued = |word: String| values.iter().fold(word, |word, (name, value)| word.replace(name, value));
+    words.into_iter().filter(|word| !word.is_empty()).map(valued).collect()
+}
+
+#[test]
+fn what_the_runbook_says_to_write_is_understood() {
+    use clap::error::ErrorKind;
+    let page = include_str!("../../../docs/RUNBOOK.md");
+    // To be copied: lines of their own.
+    let lines: Vec<&str> = page.lines().map(str::trim).filter(|line| line.starts_with("bill ")).collect();
+    assert!(lines.len() > 50, "{lines:?}");
+    for line in lines {
+        if let Err(error) = Cli::try_parse_from(words_of(line)) {
+            panic!("{line}\n{error}");
+        }
+    }
+    // Named within a sentence: what has to be added may be missing, and nothing may be wrong.
+    let named: Vec<&str> = page.split('`').filter(|code| code.starts_with("bill ")).collect();
+    assert!(named.len() > 50, "{named:?}");
+    for code in named {
+        if let Err(error) = Cli::try_parse_from(words_of(code)) {
+            let short = [ErrorKind::MissingRequiredArgument, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
+            assert!(short.contains(&error.kind()), "{code}\n{error}");
+        }
+    }
+}

@@ -54,7 +54,7 @@ impl BrokerAddress {
     ///
     /// # Errors
     /// When the URL or the file can't be used; the message holds no part of the URL.
-    pub(super) fn resolve(&self) -> anyhow::Result<(Vec<ServerAddr>, ConnectOptions)> {
+    pub(crate) fn resolve(&self) -> anyhow::Result<(Vec<ServerAddr>, ConnectOptions)> {
         let mut options = ConnectOptions::new();
         let mut servers = Vec::new();
         let mut login = None;

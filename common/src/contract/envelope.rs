@@ -5,13 +5,12 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::ids::{EventId, OrganizationId};
 
-use super::UNRESOLVED;
+use super::{TraceContext, UNRESOLVED};
 
 /// What an event carries. The constants are declared once, with the type.
 pub trait Payload: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -97,7 +96,7 @@ impl<T: Payload> Event<T> {
     }
 
     fn new(id: EventId, subject: Option<OrganizationId>, time: Timestamp, correlation: EventId, data: T) -> Self {
-        let traceparent = traceparent(&correlation, &id);
+        let trace = TraceContext::of(&correlation, &id);
         Self {
             specversion: "1.0".to_owned(),
             id,
@@ -107,7 +106,7 @@ impl<T: Payload> Event<T> {
             time,
             datacontenttype: "application/json".to_owned(),
             correlationid: correlation,
-            traceparent: Some(traceparent),
+            traceparent: Some(trace.to_string()),
             data,
         }
     }
@@ -148,13 +147,6 @@ impl<T: Payload> Event<T> {
     pub fn organization(&self) -> Result<&OrganizationId, Failure> {
         self.subject.as_ref().ok_or_else(|| Failure::malformed(anyhow::anyhow!("the event {} has no subject", self.id)))
     }
-}
-
-/// The trace context of an event: derived, so that a repeat has the same one and nothing needs to be passed along.
-fn traceparent(correlation: &EventId, id: &EventId) -> String {
-    let trace = hex::encode(Sha256::digest(correlation.as_str()));
-    let span = hex::encode(Sha256::digest(id.as_str()));
-    format!("00-{}-{}-01", &trace[..32], &span[..16])
 }
 
 /// A subject without its last token: the kind of event.

@@ -13,6 +13,7 @@ mod quotas;
 mod recharges;
 mod requests;
 pub mod schemas;
+mod trace;
 mod webhooks;
 
 pub use dead_letters::{DeadLetterHeaders, dead_letter_id, dead_letter_subject};
@@ -32,6 +33,7 @@ pub use requests::{
     AdjustRequestedV1, EvaluateRequestedV1, RechargeRequestedV1, RecheckRequestedV1, ReconcileRequestedV1,
     RefundRequestedV1, SyncRequestedV1,
 };
+pub use trace::TraceContext;
 pub use webhooks::{IgnoredWebhookV1, LimitExceededV1, LimitSource, LowBalanceHintV1, StripeEventV1};
 
 /// The subject token of an event whose organization is not known yet. No organization can have this id.

@@ -1,6 +1,7 @@
 //! What a comparison of the books found: each service compares its part (`requests.reconcile`) and records it here, in
 //! the same shape, with a metric, a row and a log line for each disagreement.
 
+mod kind;
 mod repo;
 
 use prometheus::{IntCounterVec, IntGaugeVec, Registry};
@@ -9,6 +10,8 @@ use sqlx::PgPool;
 use crate::clock::Timestamp;
 use crate::ids::{OrganizationId, RechargeId};
 use crate::telemetry;
+
+pub use kind::Kind;
 
 /// A part of the comparison, and so the service that does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,8 +42,8 @@ impl Part {
 /// One disagreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// A stable word, such as `charge_unknown` or `quota_drift`; a label of a metric
-    pub kind: &'static str,
+    /// What disagrees
+    pub kind: Kind,
     /// Whose it is
     pub organization: Option<OrganizationId>,
     /// The recharge, if it is about one
@@ -78,9 +81,11 @@ impl Recorder {
         let last = telemetry::gauge_vec(
             registry,
             "bill_reconciliation_last_finished_seconds",
-            "When the last comparison finished, in seconds since 1970.",
+            "When the last comparison finished, in seconds since 1970; 0 on a process that has finished none yet.",
             &["part"],
         );
+        // Without a value nobody could see that it never finished.
+        last.with_label_values(&[part.as_str()]).set(0);
         Self { part, findings, last }
     }
 
@@ -110,17 +115,17 @@ impl Recorder {
         let part = self.part.as_str();
         for finding in findings {
             let action = if finding.repaired { "repaired" } else { "reported" };
-            self.findings.with_label_values(&[part, finding.kind, action]).inc();
+            self.findings.with_label_values(&[part, finding.kind.as_str(), action]).inc();
             tracing::error!(
                 run_id,
                 part,
-                kind = finding.kind,
+                kind = finding.kind.as_str(),
                 action,
                 recharge_id = finding.recharge_id.map(tracing::field::display),
                 c_organization_id = finding.organization.as_ref().map(OrganizationId::as_str),
                 reference = finding.reference,
                 "the books disagree ({}, {action}): {}",
-                finding.kind,
+                finding.kind.as_str(),
                 finding.detail
             );
         }

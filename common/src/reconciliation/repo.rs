@@ -39,7 +39,7 @@ pub(super) async fn record(
         sqlx::query(sql)
             .bind(run_id)
             .bind(part.as_str())
-            .bind(finding.kind)
+            .bind(finding.kind.as_str())
             .bind(finding.organization.as_ref().map(OrganizationId::as_str))
             .bind(finding.recharge_id.map(|id| id.0))
             .bind(&finding.reference)

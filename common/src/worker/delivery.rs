@@ -4,11 +4,13 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
+use serde::Deserialize;
 
 use crate::broker::{MESSAGE_ID, TRACEPARENT};
-use crate::contract::{DeadLetterHeaders, Event, Payload, kind_of};
+use crate::contract::{DeadLetterHeaders, Event, Payload, TraceContext, kind_of};
 use crate::dead_letters::redriven;
 use crate::failure::Failure;
+use crate::ids::EventId;
 
 /// One delivery of a message.
 #[derive(Debug, Clone)]
@@ -42,6 +44,14 @@ impl Delivery {
     /// [`Failure::Malformed`] when it is another.
     pub fn decode<T: Payload>(&self) -> Result<Event<T>, Failure> {
         Event::decode(&self.body)
+    }
+
+    /// The chain that it is a part of. Its header says the trace; without one, the event in it does.
+    pub(super) fn chain(&self) -> Chain {
+        let said = serde_json::from_slice::<Said>(&self.body).unwrap_or_default();
+        let derived = || Some(TraceContext::of(said.correlationid.as_ref()?, said.id.as_ref()?));
+        let trace = self.traceparent.as_deref().and_then(TraceContext::parse).or_else(derived);
+        Chain { trace, correlation: said.correlationid }
     }
 
     /// A message that the broker brought to the service.
@@ -80,6 +90,21 @@ impl Delivery {
     }
 }
 
+/// What a message says of its chain.
+pub(super) struct Chain {
+    /// The trace, and the span that published the message.
+    pub(super) trace: Option<TraceContext>,
+    /// The event that started the chain.
+    pub(super) correlation: Option<EventId>,
+}
+
+/// The part of an event that says it, whatever else is in it; a message that is no event of ours has nothing of it.
+#[derive(Default, Deserialize)]
+struct Said {
+    id: Option<EventId>,
+    correlationid: Option<EventId>,
+}
+
 /// Where a message is stored, and how often it was delivered.
 struct Stored<'a> {
     stream: &'a str,
@@ -97,6 +122,21 @@ mod tests {
         headers.insert(DeadLetterHeaders::MESSAGE_ID, "evt_1");
         let stored = Stored { stream: "REQUESTS", sequence: 9, delivered: 2 };
         Delivery::new("ledger", subject, &headers, "body".into(), &stored)
+    }
+
+    #[test]
+    fn a_message_says_its_chain_in_its_header_or_in_its_event() {
+        let mut message = delivery("recharges.charged.acme");
+        assert_eq!((message.chain().trace, message.chain().correlation), (None, None));
+        message.body = r#"{"id":"evt_2","correlationid":"evt_1","data":{"amount":1.5}}"#.into();
+        let [first, second] = ["evt_1", "evt_2"].map(|id| EventId::parse(id).unwrap());
+        let derived = TraceContext::of(&first, &second);
+        assert_eq!((message.chain().trace, message.chain().correlation), (Some(derived), Some(first)));
+        let carried = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        message.traceparent = Some(carried.to_owned());
+        assert_eq!(message.chain().trace, TraceContext::parse(carried));
+        message.traceparent = Some("nonsense".to_owned());
+        assert_eq!(message.chain().trace, Some(derived));
     }
 
     #[test]

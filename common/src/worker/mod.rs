@@ -15,6 +15,7 @@
 
 mod dead_letter;
 mod delivery;
+mod lag;
 mod metrics;
 mod net;
 mod verdict;
@@ -36,10 +37,12 @@ pub use delivery::Delivery;
 pub use verdict::{ParkReason, RetryPolicy, Verdict, verdict};
 
 use crate::broker::{Broker, Definitions};
-use crate::contract::{Outgoing, organization_of, streams};
+use crate::contract::{Outgoing, TraceContext, organization_of, streams};
 use crate::failure::Failure;
+use crate::ids::EventId;
 use crate::parts::Parts;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{FINISH, Shutdown};
+use crate::telemetry::spans;
 use metrics::Metrics;
 
 /// How long one request for messages waits for them: short, because a shutdown waits for it, too, and because a broker
@@ -68,7 +71,7 @@ struct Loop<H> {
 }
 
 /// Runs the loop for every consumer of the service until the shutdown: then what is in flight finishes, and what was
-/// delivered but not begun is given back.
+/// delivered but not begun, or does not finish in time ([`FINISH`]), is given back.
 ///
 /// # Errors
 /// When the definitions can't be read.
@@ -87,6 +90,7 @@ pub async fn run<H: Handler>(parts: &Parts, handler: H, shutdown: Shutdown) -> a
         metrics: Metrics::new(&parts.registry),
     });
     let tasks = TaskTracker::new();
+    tasks.spawn(lag::watch(parts.broker.clone(), consumers.clone(), parts.registry.clone(), shutdown.clone()));
     for (stream, durable) in consumers {
         tasks.spawn(consume(shared.clone(), stream, durable, shutdown.clone()));
     }
@@ -153,7 +157,7 @@ async fn pull_until_error<H: Handler>(
             };
             match one_permit(permits, shutdown).await {
                 Some(permit) if !shutdown.is_given() => {
-                    tasks.spawn(process(shared.clone(), message, ack_wait, permit));
+                    tasks.spawn(process(shared.clone(), message, ack_wait, permit, shutdown.clone()));
                 }
                 _ => late.push(message),
             }
@@ -181,12 +185,21 @@ async fn give_back(message: &Message) {
     }
 }
 
-async fn process<H: Handler>(shared: Arc<Loop<H>>, message: Message, ack_wait: Duration, permit: OwnedSemaphorePermit) {
+async fn process<H: Handler>(
+    shared: Arc<Loop<H>>,
+    message: Message,
+    ack_wait: Duration,
+    permit: OwnedSemaphorePermit,
+    shutdown: Shutdown,
+) {
     match Delivery::of(shared.service, &message) {
         Ok(delivery) => {
             let organization = organization_of(&delivery.subject).map(String::from).unwrap_or_default();
+            let chain = delivery.chain();
             let span = tracing::info_span!(
                 "worker.message.handle",
+                trace_id = chain.trace.as_ref().map(TraceContext::trace_id),
+                correlation_id = chain.correlation.as_ref().map(EventId::as_str),
                 subject = delivery.subject,
                 sequence = delivery.sequence,
                 attempt = delivery.attempt,
@@ -194,7 +207,17 @@ async fn process<H: Handler>(shared: Arc<Loop<H>>, message: Message, ack_wait: D
                 redriven = delivery.subject != message.subject.as_str(),
                 event_id = delivery.message_id.as_deref().unwrap_or_default(),
             );
-            shared.process(&message, &delivery, ack_wait).instrument(span).await;
+            spans::handle(&span, &delivery.subject, chain.trace);
+            let work = shared.process(&message, &delivery, ack_wait);
+            async {
+                // As after a crash: whatever it has done so far, the repeat comes to the same.
+                if shutdown.cut(FINISH, work).await.is_none() {
+                    tracing::warn!("did not finish in time and is given back");
+                    give_back(&message).await;
+                }
+            }
+            .instrument(span)
+            .await;
         }
         Err(error) => {
             tracing::error!(%error, subject = %message.subject, "a message without JetStream's reply subject")

@@ -27,6 +27,9 @@ pub enum ParkReason {
 }
 
 impl ParkReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Malformed, Self::Exhausted, Self::MaxDeliveries];
+
     /// The stable word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

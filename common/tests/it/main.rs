@@ -5,6 +5,7 @@
 
 mod definitions;
 mod given_up;
+mod micro;
 mod outcomes;
 mod parking;
 mod publishing;

@@ -190,14 +190,25 @@ impl Parts {
             ("LITELLM_ALERT_TOKEN", ALERT_TOKEN),
             ("STRIPE_WEBHOOK_SECRET", STRIPE_WEBHOOK_SECRET),
             ("PAY_LINK_SECRET", PAY_LINK_SECRET),
+            ("PUBLIC_URL", &self.client.ingress),
+            ("API_AUTH", "off"),
+            ("DEV_ROUTES", "on"),
         ]);
         pairs.extend(match self.enforcer.team() {
-            None => owned(&[("KMS_URL", &self.client.kms)]),
-            Some(team) => owned(&[("LITELLM_URL", &team.url), ("LITELLM_TEAM_ID", &team.id)]),
+            None => owned(&[("QUOTA_BACKEND", "kms"), ("KMS_URL", &self.client.kms)]),
+            Some(team) => {
+                owned(&[("QUOTA_BACKEND", "litellm"), ("LITELLM_URL", &team.url), ("LITELLM_TEAM_ID", &team.id)])
+            }
         });
         // Somebody else's key is not written down.
         if let Some(team) = self.enforcer.team().filter(|team| !team.foreign) {
             pairs.push(("LITELLM_MASTER_KEY".to_owned(), team.key.expose().to_owned()));
+        }
+        // The two above are of who sets everything up; a service has its own.
+        for service in SERVICES {
+            let name = service.to_uppercase();
+            pairs.push((format!("{name}_NATS_URL"), self.nats.url_of(service)));
+            pairs.extend(self.database.url_of(service).ok().map(|url| (format!("{name}_DATABASE_URL"), url)));
         }
         for process in &self.processes {
             let name = process.label.to_uppercase();

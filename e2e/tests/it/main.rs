@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod backup;
 mod browser;
 mod bursts;
 mod chain;
@@ -9,17 +10,23 @@ mod cli;
 mod configuration;
 mod console;
 mod declines;
+mod doctor;
 mod faults;
 mod garbage;
 mod house;
 mod migrations;
+mod monitoring;
 mod net;
 mod openapi;
 mod privileges;
 mod restore;
+mod rollback;
+mod runbook;
 mod secrets;
 mod steps;
+mod stopping;
 mod stripe_side;
 mod tls;
 mod torture;
+mod tracing;
 mod undo;

@@ -36,7 +36,7 @@ async fn up_down_up(name: &str, before: &str) -> anyhow::Result<PgPool> {
     db::migrate_up(&pool).await?;
     let first = shape(&pool).await?;
     db::migrate_up(&pool).await?;
-    db::migrate_down(&pool).await?;
+    db::migrate_down(&pool, 0, true).await?;
     let gone: Option<String> =
         sqlx::query_scalar("SELECT to_regclass('organization_balance_config')::text").fetch_one(&pool).await?;
     assert_eq!(gone, None);

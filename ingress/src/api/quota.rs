@@ -267,11 +267,11 @@ async fn restore(app: &App, mut request: Request, id: &str, caller: &Caller) -> 
     let requested_by = caller.name.clone();
     let reached = if change.minor == 0 {
         let asked = SyncRequestedV1 { requested_by, litellm_team_id: known.team.clone() };
-        app.start_chain(&request, event_id.clone(), Some(id), asked, wait).await
+        app.start_chain(event_id.clone(), Some(id), asked, wait).await
     } else {
         let reason = format!("quota {target} of sync {} put back: {}", wanted.quota_sync_id, wanted.reason);
         let asked = AdjustRequestedV1 { amount: change, basis_version: Some(basis), reason, requested_by };
-        app.start_chain(&request, event_id.clone(), Some(id), asked, wait).await
+        app.start_chain(event_id.clone(), Some(id), asked, wait).await
     };
     let reached = match reached {
         Err(Unpublished::Unconfirmed) => return Ok(app.unconfirmed(&event_id, &key)),

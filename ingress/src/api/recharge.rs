@@ -83,7 +83,7 @@ async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Re
     let asked = RechargeRequestedV1 { amount, requested_by: caller.name.clone() };
     let longest = if request.prefers_async() { Duration::ZERO } else { app.config.api_wait };
     let wait = Wait { interest: Interest::Recharge, longest };
-    let reached = match app.start_chain(&request, event_id.clone(), Some(organization), asked, wait).await {
+    let reached = match app.start_chain(event_id.clone(), Some(organization), asked, wait).await {
         Err(Unpublished::Unconfirmed) => return Ok(app.unconfirmed(&event_id, &key)),
         reached => reached?,
     };

@@ -110,7 +110,7 @@ async fn start(app: &App, mut request: Request, id: &str, caller: &Caller) -> Re
     };
     let longest = if request.prefers_async() { Duration::ZERO } else { app.config.api_wait };
     let wait = Wait { interest: Interest::Refund, longest };
-    let reached = match app.start_chain(&request, event_id.clone(), Some(organization), data, wait).await {
+    let reached = match app.start_chain(event_id.clone(), Some(organization), data, wait).await {
         Err(Unpublished::Unconfirmed) => return Ok(app.unconfirmed(&event_id, &key)),
         reached => reached?,
     };

@@ -65,5 +65,5 @@ pub(crate) async fn publish(app: &App, request: &Request, known: &Known, caller:
     let longest = if request.prefers_async() { std::time::Duration::ZERO } else { app.config.api_wait };
     let wait = Wait { interest: Interest::Sync, longest };
     // It moves no money: sent again, it is another sync.
-    Ok(app.start_chain(request, id, Some(known.organization.clone()), asked, wait).await?)
+    Ok(app.start_chain(id, Some(known.organization.clone()), asked, wait).await?)
 }

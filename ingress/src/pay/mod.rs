@@ -13,7 +13,9 @@ use std::time::Duration;
 use common::clients::stripe::{ChargeOutcome, Confirmation, FaultKind, StripeFault};
 use common::contract::{Event, RecheckRequestedV1};
 use common::ids::RechargeId;
+use common::telemetry::spans;
 use serde_json::json;
+use tracing::Span;
 use warp::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, RETRY_AFTER, X_FRAME_OPTIONS,
 };
@@ -332,6 +334,7 @@ async fn recheck(app: &App, record: &Record) -> bool {
     let now = app.clock.now();
     let data = RecheckRequestedV1 { recharge_id: record.id, requested_by: CUSTOMER.to_owned() };
     // A step of the recharge's own chain, not a new one.
+    spans::resume(&Span::current(), &record.correlation);
     let cause = recheck_cause(record, now);
     let event = Event::following(&cause, &record.organization, now, &record.correlation, data);
     app.publisher.publish(event).await.is_ok()

@@ -41,7 +41,8 @@ pub(crate) async fn look(app: &App) -> PipelineView {
     let dead_letters = dead_letters.map_err(|reason| told("dead_letters", &reason)).ok();
     let stored = stored.map_err(|reason| OF_THE_DATABASE.iter().for_each(|part| told(part, reason))).ok();
     let (facts, last) = stored.unzip();
-    let (in_flight, refunds, quotas, stripe, quota_backend) = facts.map_or_else(Default::default, repo::Facts::view);
+    let (in_flight, refunds, quotas, stripe, quota_backend) =
+        facts.map_or_else(Default::default, |facts| facts.view(app.config.stripe.mode()));
     PipelineView {
         at: now,
         consumers,

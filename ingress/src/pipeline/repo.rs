@@ -1,6 +1,7 @@
 //! Reads what the other services have left to do: the recharger's recharges and refunds, the ledger's balances, and the
 //! syncer's pushes.
 
+use common::clients::stripe::Mode;
 use common::clock::Timestamp;
 use sqlx::{FromRow, PgPool};
 
@@ -43,10 +44,12 @@ pub(super) type Parts =
     (Option<Vec<InFlightView>>, Option<RefundsView>, Option<WaitingView>, Option<StripeView>, Option<BackendView>);
 
 impl Facts {
-    pub(super) fn view(self) -> Parts {
+    /// As the API shows it, with the mode of our key.
+    pub(super) fn view(self, mode: Mode) -> Parts {
         let Self { in_flight, refunds, behind, answer, success, failure } = self;
         let at_stripe = || in_flight.iter().filter(|line| AT_STRIPE.contains(&line.status.as_str()));
         let stripe = StripeView {
+            mode,
             last_answer: answer.map(|(at, outcome)| StripeAnswer { outcome, at }),
             waiting_recharges: at_stripe().map(|line| line.count).sum(),
             waiting_refunds: refunds.open,

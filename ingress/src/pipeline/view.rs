@@ -1,6 +1,7 @@
 //! The state of the pipeline as the API shows it.
 
 use common::broker::{self, Progress};
+use common::clients::stripe::Mode;
 use common::clock::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -138,6 +139,8 @@ pub(crate) struct OutsideView {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "StripeSeen")]
 pub(crate) struct StripeView {
+    /// test: nobody's money moves. live: real cards are charged. As ingress's key says.
+    pub(super) mode: Mode,
     /// The last charge that came to something; null: none ever did.
     pub(super) last_answer: Option<StripeAnswer>,
     /// Recharges that wait for Stripe (pending or processing).

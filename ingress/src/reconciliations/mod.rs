@@ -10,7 +10,9 @@ use common::clock::Timestamp;
 use common::contract::{Event, Payload, ReconcileRequestedV1};
 use common::ids::EventId;
 use common::reconciliation::Part;
+use common::telemetry::spans;
 use sqlx::FromRow;
+use tracing::Span;
 
 use crate::app::App;
 use crate::http::Problem;
@@ -119,6 +121,7 @@ pub(crate) async fn publish(app: &App, run: &Run) -> Result<(), Problem> {
     let id = EventId::following(ReconcileRequestedV1::KIND, &run.run_id);
     let data =
         ReconcileRequestedV1 { run_id: run.run_id.clone(), since: run.since, requested_by: run.requested_by.clone() };
+    spans::begin(&Span::current(), &id);
     app.publisher.publish(Event::first(id, None, run.requested_at, data)).await?;
     Ok(())
 }

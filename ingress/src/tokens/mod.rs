@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use common::clock::{SharedClock, Timestamp};
 use common::health::Health;
+use common::telemetry;
+use prometheus::Registry;
 use sqlx::PgPool;
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
@@ -81,6 +83,22 @@ impl Tokens {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Arc<Token>>> {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows among the metrics when the next token ends that somebody uses.
+    pub(crate) fn show_in(&self, registry: &Registry) {
+        let tokens = self.clone();
+        let help = "When the next API token ends that was ever used, in seconds since 1970; 0 when none ends.";
+        telemetry::gauge_at_scrape(registry, "bill_api_tokens_next_end_seconds", help, &[], move |gauges| {
+            let end = tokens.next_end(tokens.clock.now()).map_or(0, |end| end.timestamp());
+            gauges.with_label_values::<&str>(&[]).set(end);
+        });
+    }
+
+    fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let live = self.read();
+        let used = live.values().filter(|token| token.used.load(Ordering::Relaxed) > 0 && !token.is_expired(now));
+        used.filter_map(|token| token.expires_at).min()
     }
 
     /// What memory knows of a token.

@@ -9,6 +9,7 @@ use common::ids::{EventId, OrganizationId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+use tracing::Instrument as _;
 
 use super::alert::{self, Alert};
 use super::body::AlertReceived;
@@ -56,28 +57,29 @@ async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'stat
     match understood.alert {
         Alert::Ignored(event) => {
             let reason = event.reason.clone();
-            publish(app, request, id.clone(), None, event).await?;
+            publish(app, id.clone(), None, event).await?;
             Ok((received(&id, "ignored", Some(&reason)), "ignored"))
         }
         Alert::LimitExceeded(event) => match app.directory.team(&event.team_id).await {
-            Found::Nobody => unknown(app, request, id, &event.raw).await,
+            Found::Nobody => unknown(app, id, &event.raw).await,
             found => {
-                publish(app, request, id.clone(), organization(&found), event).await?;
+                publish(app, id.clone(), organization(&found), event).await?;
                 Ok((received(&id, "recharge_considered", None), "accepted"))
             }
         },
         Alert::Hint(event) => match app.directory.team(&event.team_id).await {
-            Found::Nobody => unknown(app, request, id, &event.raw).await,
+            Found::Nobody => unknown(app, id, &event.raw).await,
             found => {
                 let organization = organization(&found);
-                publish(app, request, id.clone(), organization.clone(), event).await?;
+                publish(app, id.clone(), organization.clone(), event).await?;
                 if let Some(organization) = organization {
                     let asked = EventId::following("evaluate", &id);
                     // The sender waits for the 200, not for this; the sweep is the net under it.
                     let app = app.clone();
-                    tokio::spawn(async move {
+                    let ask = async move {
                         evaluate::request(&app, asked, &organization, evaluate::HINT, SOURCE).await;
-                    });
+                    };
+                    tokio::spawn(ask.in_current_span());
                 }
                 Ok((received(&id, "hint", None), "hint"))
             }
@@ -94,21 +96,20 @@ fn organization(found: &Found) -> Option<OrganizationId> {
 
 /// A team that no organization has: recorded, so that somebody who wonders can see it. The id is its own: when the team
 /// becomes known, the same alert must count.
-async fn unknown(app: &App, request: &Request, id: EventId, raw: &Value) -> Result<(Answer, &'static str), Problem> {
+async fn unknown(app: &App, id: EventId, raw: &Value) -> Result<(Answer, &'static str), Problem> {
     let id = EventId::from_body("alert_unknown", id.as_str().as_bytes());
     let event = alert::ignored(raw, "unknown_team".to_owned());
-    publish(app, request, id.clone(), None, event).await?;
+    publish(app, id.clone(), None, event).await?;
     Ok((received(&id, "ignored", Some("unknown_team")), "unknown_team"))
 }
 
 async fn publish<T: Payload>(
     app: &App,
-    request: &Request,
     id: EventId,
     organization: Option<OrganizationId>,
     event: T,
 ) -> Result<(), Problem> {
-    app.start_chain(request, id, organization, event, Wait::NEVER).await?;
+    app.start_chain(id, organization, event, Wait::NEVER).await?;
     Ok(())
 }
 

@@ -47,7 +47,7 @@ async fn handle(app: &App, request: &mut Request) -> Result<(Answer, String), Pr
         Found::Nobody => Err(unknown(&event)),
         Found::Undecided => {
             // Nobody can tell at the moment whose it is: the recharger finds out when the database is back.
-            let reached = app.start_chain(request, id, None, event, Wait::NEVER).await?;
+            let reached = app.start_chain(id, None, event, Wait::NEVER).await?;
             Ok((app.accepted(&reached.id, request), "unresolved".to_owned()))
         }
     }
@@ -85,7 +85,7 @@ async fn accept(
     let now_or_never = request.prefers_async() || !known.auto_recharge_enabled;
     let longest = if now_or_never { Duration::ZERO } else { app.config.webhook_wait };
     let wait = Wait { interest: Interest::Recharge, longest };
-    let reached = app.start_chain(request, id, Some(known.organization.clone()), event, wait).await?;
+    let reached = app.start_chain(id, Some(known.organization.clone()), event, wait).await?;
     if !known.auto_recharge_enabled {
         let body = json!(WebhookAnswer::NoRecharge(NoRecharge::of(reached.id)));
         return Ok((Answer::ok(body), "auto_recharge_disabled".to_owned()));

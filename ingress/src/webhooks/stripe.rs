@@ -7,7 +7,10 @@ use std::time::Duration;
 use common::clock::Timestamp;
 use common::contract::StripeEventV1;
 use common::ids::OrganizationId;
+use common::telemetry::spans;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use warp::http::StatusCode;
 
 use super::body::StripeEventReceived;
@@ -49,7 +52,7 @@ async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'stat
     match stripe_event::understand(&value).map_err(|problems| Problem::fields(&problems))? {
         Understood::Event(handled) => {
             let said_at = value["created"].as_i64().and_then(Timestamp::from_timestamp_secs);
-            accept(app, request, *handled, said_at.unwrap_or_else(|| app.clock.now())).await
+            accept(app, *handled, said_at.unwrap_or_else(|| app.clock.now())).await
         }
         Understood::Other { stripe_event_id, stripe_type } => {
             tracing::info!(stripe_event_id, stripe_type, "Stripe sent {stripe_type}, which nobody handles");
@@ -58,12 +61,7 @@ async fn handle(app: &Arc<App>, request: &mut Request) -> Result<(Answer, &'stat
     }
 }
 
-async fn accept(
-    app: &Arc<App>,
-    request: &Request,
-    handled: Handled,
-    said_at: Timestamp,
-) -> Result<(Answer, &'static str), Problem> {
+async fn accept(app: &Arc<App>, handled: Handled, said_at: Timestamp) -> Result<(Answer, &'static str), Problem> {
     let Handled { id, organization, event } = handled;
     let organization = match organization {
         Some(named) => Some(named),
@@ -71,10 +69,12 @@ async fn accept(
     };
     let updated = (event.stripe_type == CARD_UPDATED).then(|| event.object_id.clone());
     let collected = (event.stripe_type == card_setup::COMPLETED).then(|| event.object_id.clone());
-    let reached = app.start_chain(request, id, organization, event, Wait::NEVER).await?;
+    let reached = app.start_chain(id, organization, event, Wait::NEVER).await?;
     if let Some(card) = updated {
         // Best effort, and Stripe does not wait for it.
-        tokio::spawn(card_update::refresh(app.clone(), reached.id.clone(), card));
+        let span = tracing::info_span!(parent: None, "card_update", trace_id = Empty, correlation_id = Empty);
+        spans::resume(&span, &reached.id);
+        tokio::spawn(card_update::refresh(app.clone(), reached.id.clone(), card).instrument(span));
     }
     if let Some(setup_intent_id) = &collected {
         // Not best effort: nobody else would ever store this card, so Stripe hears no "yes" before it is.

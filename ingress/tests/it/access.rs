@@ -137,3 +137,21 @@ async fn wrong_tokens_are_slowed_down_and_right_ones_are_not() {
     until("the outage to be noticed", || async { world.get("/health/ready").await.status == 503 }).await;
     assert_eq!(call(&world, &ann, Method::GET, "/api/dead-letters", None).await.status, 200);
 }
+
+#[tokio::test]
+async fn the_next_end_of_a_token_in_use_is_among_the_metrics() {
+    let (world, ann) = guarded(&[]).await;
+    let shown = async || {
+        let text = world.http.get(world.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("bill_api_tokens_next_end_seconds "));
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(shown().await, "0", "ann's token does not end");
+    let later = json!({ "name": "later", "role": "viewer", "expires_at": "2100-01-01T00:00:00Z" });
+    let sooner = json!({ "name": "sooner", "role": "viewer", "expires_at": "2099-01-01T00:00:00Z" });
+    let (later, _) = make(&world, &ann, &later).await;
+    make(&world, &ann, &sooner).await;
+    call(&world, &later, Method::GET, "/api/organizations", None).await;
+    // The sooner one, which nobody uses, would be no news to anybody.
+    until("the used one's end to be shown", || async { shown().await == "4102444800" }).await;
+}

@@ -2,7 +2,7 @@
 
 use common::ids::{OrganizationId, RechargeId};
 use common::money::{Currency, Money};
-use common::reconciliation::Finding;
+use common::reconciliation::{Finding, Kind};
 use uuid::Uuid;
 
 use crate::posting::{charge_key, refund_key};
@@ -57,17 +57,17 @@ pub(super) fn record(record: &StoredRecord, postings: &[&StoredPosting]) -> Opti
     match (status.as_str(), charge) {
         ("refunded", None) => {
             let detail = "the record is refunded, but neither its charge nor a void is in the books".to_owned();
-            Some(about.finding("refund_not_booked", None, (Some(key), None), detail))
+            Some(about.finding(Kind::RefundNotBooked, None, (Some(key), None), detail))
         }
         // What goes back may never have been credited; if the record knows of a credit, it was.
         (_, None) if matches!(status.as_str(), "credited" | "settled") || record.ledger_version.is_some() => {
             let detail = format!("the record is {status}, but its charge is not in the books");
-            Some(about.finding("not_booked", None, (Some(key), None), detail))
+            Some(about.finding(Kind::NotBooked, None, (Some(key), None), detail))
         }
         ("credited" | "settled", Some(charge)) if charge.is_void => {
             let detail = format!("the record is {status}, but its charge is void in the books");
             let words = (Some("charge".to_owned()), Some("void".to_owned()));
-            Some(about.finding("booked_wrongly", Some(charge), words, detail))
+            Some(about.finding(Kind::BookedWrongly, Some(charge), words, detail))
         }
         ("refunding" | "returning", Some(charge)) if charge.is_void => None,
         ("credited" | "settled" | "refunding" | "returning", Some(charge)) => wrong(record, about, charge),
@@ -78,7 +78,7 @@ pub(super) fn record(record: &StoredRecord, postings: &[&StoredPosting]) -> Opti
         ("declined" | "failed", Some(charge)) if !charge.is_void && sum(postings, |posting| posting.balance) != 0 => {
             let found = Money::new(charge.balance, charge.currency).to_string();
             let detail = format!("the record is {status}, but its charge was credited");
-            Some(about.finding("booked_wrongly", Some(charge), (None, Some(found)), detail))
+            Some(about.finding(Kind::BookedWrongly, Some(charge), (None, Some(found)), detail))
         }
         _ => None,
     }
@@ -102,7 +102,7 @@ fn wrong(record: &StoredRecord, about: About<'_>, charge: &StoredPosting) -> Opt
         return None;
     };
     let detail = format!("the charge is booked, but {what} is not what the record says");
-    Some(about.finding("booked_wrongly", Some(charge), (expected, found), detail))
+    Some(about.finding(Kind::BookedWrongly, Some(charge), (expected, found), detail))
 }
 
 /// What went back before the record heard of the credit has no version.
@@ -122,7 +122,7 @@ fn not_given_back(about: About<'_>, charge: &StoredPosting, postings: &[&StoredP
     let nothing = Money::zero(charge.currency).to_string();
     let found = Money::new(left, charge.currency).to_string();
     let detail = format!("the record is refunded, but in the books {found} of it is left");
-    Some(about.finding("refund_not_booked", Some(charge), (Some(nothing), Some(found)), detail))
+    Some(about.finding(Kind::RefundNotBooked, Some(charge), (Some(nothing), Some(found)), detail))
 }
 
 /// In what a refund that was told as done and its postings disagree.
@@ -132,7 +132,7 @@ pub(super) fn refund(refund: &StoredRefund, postings: &[&StoredPosting]) -> Opti
     let missing = |key: Option<String>, what: &str| {
         let detail = format!("refund {} was told, but {what} not in the books", refund.refund_key);
         let reference = refund.stripe_refund_id.clone();
-        Some(Finding { reference, ..about.finding("refund_not_booked", None, (key, None), detail) })
+        Some(Finding { reference, ..about.finding(Kind::RefundNotBooked, None, (key, None), detail) })
     };
     let Some(id) = &refund.stripe_refund_id else { return missing(None, "has no name at Stripe, and so is") };
     let Some(booked) = find(refund_key(id)) else { return missing(Some(refund_key(id)), "it is") };
@@ -153,7 +153,7 @@ pub(super) fn refund(refund: &StoredRefund, postings: &[&StoredPosting]) -> Opti
     };
     let text = |amount: Option<Money>| amount.map(|amount| amount.to_string());
     let detail = format!("refund {id} is booked with another amount than was told");
-    Some(about.finding("booked_wrongly", Some(booked), (text(expected), text(found)), detail))
+    Some(about.finding(Kind::BookedWrongly, Some(booked), (text(expected), text(found)), detail))
 }
 
 fn sum(postings: &[&StoredPosting], amount: impl Fn(&StoredPosting) -> i64) -> i64 {
@@ -170,7 +170,7 @@ struct About<'a> {
 impl About<'_> {
     fn finding(
         &self,
-        kind: &'static str,
+        kind: Kind,
         posting: Option<&StoredPosting>,
         (expected, found): (Option<String>, Option<String>),
         detail: String,

@@ -28,7 +28,7 @@ async fn up_down_up() {
         migrate_up(&db.root).await.unwrap();
         post(&db.root, &adjustment("evt_1", "acme", 100)).await.unwrap();
         assert_eq!(quota(&db.root, "acme").await, Some((100, 1)));
-        migrate_down(&db.root).await.unwrap();
+        migrate_down(&db.root, 0, true).await.unwrap();
         assert_eq!(ledger_objects(&db.root).await, 0);
         migrate_up(&db.root).await.unwrap();
         assert_eq!(verify(&db.root).await.unwrap().organizations, 0);
@@ -69,7 +69,7 @@ async fn books_with_reversals_keep_them_when_the_migration_is_taken_back() {
         .await
         .unwrap();
         assert!(checked);
-        migrate_down(&db.root).await.unwrap();
+        migrate_down(&db.root, 0, true).await.unwrap();
         assert_eq!(ledger_objects(&db.root).await, 0);
     })
     .await;
@@ -95,6 +95,6 @@ async fn a_login_that_may_not_make_roles_can_still_migrate() {
 
 #[tokio::test]
 async fn many_databases_at_once() {
-    let one = || with_empty_database(|db| async move { migrate_up(&db.root).await.unwrap() });
+    let one = || with_empty_database(|db| async move { drop(migrate_up(&db.root).await.unwrap()) });
     tokio::join!(one(), one(), one(), one(), one(), one(), one(), one());
 }

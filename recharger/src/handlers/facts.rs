@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::Recharger;
 use crate::config::OnSyncFailure;
 use crate::deadlines::next_look;
+use crate::metrics::Step;
 use crate::record::{self, Record};
 use crate::repo;
 use crate::saga::{Command, Fact, State, advance};
@@ -49,6 +50,9 @@ impl Recharger {
                 record.times.sync_by = Some(self.rules.deadlines.sync_by(now));
                 record.next_at = next_look(state, &record.times, now);
                 record::repo::save(&mut tx, &record, now).await?;
+                if let Some(charged_at) = record.charged_at {
+                    self.metrics.step(Step::Book, charged_at, now);
+                }
             }
             said = self.settle_if_in_force(&mut tx, record, &event.id).await?;
         }
@@ -103,6 +107,12 @@ impl Recharger {
                 record.next_at = None;
                 record::repo::save(tx, &record, now).await?;
                 self.metrics.outcomes.with_label_values(&["settled", ""]).inc();
+                self.metrics.in_force(record.total);
+                let (received, credited) = record::repo::began(tx, record.recharge_id).await?;
+                self.metrics.recharge(record.triggered_by.as_str(), received.unwrap_or(record.created_at), now);
+                if let Some(credited) = credited {
+                    self.metrics.step(Step::Sync, credited, now);
+                }
                 tracing::info!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
                     correlation_id = %record.correlation_id, quota = %quota,
                     "recharge {} of {} has settled: the quota of {} is {quota}", record.recharge_id, record.amount, record.organization);

@@ -9,6 +9,7 @@ use super::Recharger;
 use crate::charge::Certain;
 use crate::deadlines::next_look;
 use crate::decline::{Consequence, consequence};
+use crate::metrics::Step;
 use crate::record::{self, Decline, Record};
 use crate::repo::{self, PausedFor};
 use crate::saga::{Command, Fact, State, advance};
@@ -132,8 +133,10 @@ impl Recharger {
         let reason = record.decline.as_ref().map_or("", |decline| decline.code.as_str());
         self.metrics.outcomes.with_label_values(&[record.state.as_str(), reason]).inc();
         if record.state == State::Charged {
-            let minor = u64::try_from(record.total.minor).unwrap_or_default();
-            self.metrics.amounts.with_label_values(&[record.total.currency.code()]).inc_by(minor);
+            self.metrics.captured(record.total);
+            if let Some(charged_at) = record.charged_at {
+                self.metrics.step(Step::Charge, record.created_at, charged_at);
+            }
         }
         let intent = record.payment_intent_id.as_deref().unwrap_or_default();
         tracing::info!(recharge_id = %id, c_organization_id = %organization, correlation_id = %correlation, payment_intent_id = intent, reason,

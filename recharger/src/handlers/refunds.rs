@@ -175,6 +175,7 @@ impl Recharger {
                     record.next_at = None;
                 }
                 self.metrics.outcomes.with_label_values(&["refunded", refund.cause.as_str()]).inc();
+                self.metrics.given_back(refund.total);
                 refund.tells(&record)?
             }
             Some(RefundCommand::AlarmAndRepeat) => {

@@ -15,6 +15,7 @@ use super::Recharger;
 use crate::charge::charge;
 use crate::deadlines::{Times, next_look};
 use crate::decide::{Decision, Plan, Trigger, brake, decide, rests_until};
+use crate::metrics::Step;
 use crate::policy::Policy;
 use crate::record::{self, Record};
 use crate::repo::{self, LoggedDecision, TriggerLog};
@@ -105,6 +106,7 @@ impl Recharger {
         let (Decision::Charge(plan), Some(organization), Some(policy)) = (&decision, &organization, &policy) else {
             let logged = log_skip(&mut tx, &log, &decision, now).await?;
             tx.commit().await?;
+            self.metrics.step(Step::Decide, incoming.received_at, now);
             return Ok(Claim::Skipped(logged));
         };
         let mut record = new_record(incoming, organization, policy, *plan, now);
@@ -127,6 +129,7 @@ impl Recharger {
         }
         record::repo::claim(&mut tx, &record, incoming.is_webhook(), incoming.limit()).await?;
         tx.commit().await?;
+        self.metrics.step(Step::Decide, incoming.received_at, now);
         tracing::info!(recharge_id = %record.recharge_id, correlation_id = %record.correlation_id, amount = %plan.amount,
             "claimed recharge {} of {} for {organization}", record.recharge_id, plan.amount);
         Ok(Claim::Recharge(Box::new(record)))

@@ -3,7 +3,7 @@
 use common::clients::stripe::{DisputeSeen, IntentSeen, RefundSeen, RefundStatus as Seen};
 use common::clock::Timestamp;
 use common::ids::RechargeId;
-use common::reconciliation::Finding;
+use common::reconciliation::{Finding, Kind};
 
 use crate::disputes::{Dispute, stage_of};
 use crate::record::Record;
@@ -27,11 +27,13 @@ pub(super) fn compare(
 ) -> Vec<Verdict> {
     let paid: Vec<&IntentSeen> = intents.iter().filter(|intent| intent.received > 0).collect();
     let Some(record) = record else {
-        let old = paid.iter().filter(|intent| intent.created < settled_before);
+        // What somebody has given back in Stripe's dashboard is settled.
+        let held = paid.iter().filter(|intent| intent.received > intent.refunded);
+        let old = held.filter(|intent| intent.created < settled_before);
         return old
             .map(|intent| Verdict {
                 finding: Finding {
-                    kind: "charge_unknown",
+                    kind: Kind::ChargeUnknown,
                     organization: intent.organization.clone(),
                     recharge_id: Some(id),
                     reference: Some(intent.payment_intent_id.clone()),
@@ -51,18 +53,21 @@ pub(super) fn compare(
     let mut verdicts = Vec::new();
     for intent in &paid {
         if record.payment_intent_id.is_some() && !ours(intent) {
+            if intent.received <= intent.refunded {
+                continue;
+            }
             let detail = format!(
                 "payment intent {} names recharge {id}, whose payment is {}: somebody may have paid twice",
                 intent.payment_intent_id,
                 record.payment_intent_id.as_deref().unwrap_or_default()
             );
-            verdicts.push(verdict("charged_twice", record, intent, detail, false));
+            verdicts.push(verdict(Kind::ChargedTwice, record, intent, detail, false));
         } else if intent.received != record.total.minor || intent.currency != record.total.currency.code() {
             let detail = format!("{} {} were paid, {} were ordered", intent.received, intent.currency, record.total);
-            verdicts.push(verdict("amount_differs", record, intent, detail, false));
+            verdicts.push(verdict(Kind::AmountDiffers, record, intent, detail, false));
         } else if intent.created < settled_before && !record.state.holds_money() && record.state != State::Refunded {
             let detail = format!("the payment succeeded, and the recharge is {}", record.state.as_str());
-            verdicts.push(verdict("charge_not_recorded", record, intent, detail, true));
+            verdicts.push(verdict(Kind::ChargeNotRecorded, record, intent, detail, true));
         }
     }
     let own = intents.iter().find(|intent| ours(intent));
@@ -70,11 +75,11 @@ pub(super) fn compare(
         let refunding = matches!(record.state, State::Refunding | State::Returning);
         if own.received > 0 && own.refunded != record.refunded_total.minor && !refunding {
             let detail = format!("{} of it went back at Stripe, {} by the record", own.refunded, record.refunded_total);
-            verdicts.push(verdict("refund_not_recorded", record, own, detail, true));
+            verdicts.push(verdict(Kind::RefundNotRecorded, record, own, detail, true));
         }
         if own.received == 0 && record.state.holds_money() {
             let detail = format!("the payment is {}, and the recharge is {}", own.status, record.state.as_str());
-            verdicts.push(verdict("charge_gone", record, own, detail, true));
+            verdicts.push(verdict(Kind::ChargeGone, record, own, detail, true));
         }
     }
     verdicts
@@ -83,7 +88,7 @@ pub(super) fn compare(
 /// A recharge that says it was charged, of which Stripe shows nothing.
 pub(super) fn missing(record: &Record) -> Verdict {
     let finding = Finding {
-        kind: "charge_missing",
+        kind: Kind::ChargeMissing,
         organization: Some(record.organization.clone()),
         recharge_id: Some(record.recharge_id),
         reference: record.payment_intent_id.clone(),
@@ -117,7 +122,7 @@ pub(super) fn compare_refund(record: &Record, rows: &[Refund], seen: &RefundSeen
     let found = format!("{:?}", seen.status).to_lowercase();
     let expected = row.map(|row| row.status.as_str().to_owned());
     let detail = format!("refund {} of {} is {found} at Stripe", seen.refund_id, seen.amount);
-    Some(other("refund_not_recorded", record, &seen.refund_id, expected, found, detail))
+    Some(other(Kind::RefundNotRecorded, record, &seen.refund_id, expected, found, detail))
 }
 
 /// A dispute that Stripe shows against our row.
@@ -128,11 +133,11 @@ pub(super) fn compare_dispute(record: &Record, row: Option<&Dispute>, seen: &Dis
     }
     let expected = row.map(|row| row.stage.as_str().to_owned());
     let detail = format!("dispute {} of {} is {} at Stripe", seen.dispute_id, seen.amount, stage.as_str());
-    Some(other("dispute_not_recorded", record, &seen.dispute_id, expected, stage.as_str().to_owned(), detail))
+    Some(other(Kind::DisputeNotRecorded, record, &seen.dispute_id, expected, stage.as_str().to_owned(), detail))
 }
 
 fn other(
-    kind: &'static str,
+    kind: Kind,
     record: &Record,
     reference: &str,
     expected: Option<String>,
@@ -152,7 +157,7 @@ fn other(
     Verdict { finding, read_again: true }
 }
 
-fn verdict(kind: &'static str, record: &Record, intent: &IntentSeen, detail: String, read_again: bool) -> Verdict {
+fn verdict(kind: Kind, record: &Record, intent: &IntentSeen, detail: String, read_again: bool) -> Verdict {
     let finding = Finding {
         kind,
         organization: Some(record.organization.clone()),
@@ -199,7 +204,7 @@ mod tests {
         let id = RechargeId(uuid::Uuid::nil());
         let later = Timestamp::UNIX_EPOCH + chrono::Duration::hours(1);
         let verdicts = compare(id, record, intents, later);
-        verdicts.into_iter().map(|verdict| (verdict.finding.kind, verdict.read_again)).collect()
+        verdicts.into_iter().map(|verdict| (verdict.finding.kind.as_str(), verdict.read_again)).collect()
     }
 
     #[test]
@@ -208,10 +213,12 @@ mod tests {
         assert_eq!(kinds(Some(&settled), &[intent("pi_1", 10_000, 0)]), []);
         assert_eq!(kinds(None, &[intent("pi_1", 10_000, 0)]), [("charge_unknown", false)]);
         assert_eq!(kinds(None, &[intent("pi_1", 0, 0)]), []);
+        assert_eq!(kinds(None, &[intent("pi_1", 10_000, 10_000)]), []);
         assert_eq!(
             kinds(Some(&settled), &[intent("pi_1", 10_000, 0), intent("pi_2", 10_000, 0)]),
             [("charged_twice", false)]
         );
+        assert_eq!(kinds(Some(&settled), &[intent("pi_1", 10_000, 0), intent("pi_2", 10_000, 10_000)]), []);
         assert_eq!(kinds(Some(&settled), &[intent("pi_1", 9_999, 0)]), [("amount_differs", false)]);
         assert_eq!(kinds(Some(&settled), &[intent("pi_1", 10_000, 500)]), [("refund_not_recorded", true)]);
         assert_eq!(kinds(Some(&settled), &[intent("pi_1", 0, 0)]), [("charge_gone", true)]);
@@ -220,7 +227,7 @@ mod tests {
             let kinds = kinds(Some(&record(state)), &[intent("pi_1", 10_000, 0)]);
             assert_eq!(kinds, [("charge_not_recorded", true)], "{state:?}");
         }
-        assert_eq!(missing(&settled).finding.kind, "charge_missing");
+        assert_eq!(missing(&settled).finding.kind, Kind::ChargeMissing);
     }
 
     #[test]

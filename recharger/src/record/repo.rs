@@ -239,11 +239,9 @@ pub(crate) async fn stranded(pool: &PgPool) -> Result<Vec<RechargeId>> {
     Ok(ids.into_iter().map(RechargeId).collect())
 }
 
-/// How many recharges are overdue: charged or credited, and past their deadline.
-pub(crate) async fn overdue(pool: &PgPool, now: Timestamp) -> Result<(i64, i64)> {
-    let sql = "SELECT count(*) FILTER (WHERE status = 'charged' AND credit_by < $1) AS charged,
-            count(*) FILTER (WHERE status = 'credited' AND sync_by < $1) AS credited
-        FROM recharge_records WHERE next_at IS NOT NULL";
-    let row = sqlx::query(sql).bind(now).fetch_one(pool).await?;
-    Ok((row.try_get("charged")?, row.try_get("credited")?))
+/// When the trigger of a recharge was received, and when it was booked: for how long it took.
+pub(crate) async fn began(db: &mut PgConnection, id: RechargeId) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
+    let sql = "SELECT w.received_at, r.credited_at FROM recharge_records r
+        LEFT JOIN webhook_events w ON w.event_id = r.trigger_event_id WHERE r.recharge_id = $1";
+    sqlx::query_as(sql).bind(id.0).fetch_one(db).await
 }

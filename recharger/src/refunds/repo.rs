@@ -106,13 +106,6 @@ pub(crate) async fn undos(db: &mut PgConnection, recharge: RechargeId) -> Result
     sqlx::query_scalar(sql).bind(recharge.0).fetch_one(db).await
 }
 
-/// How many refunds are open although Stripe refused them, or the bank sent one back.
-pub(crate) async fn failing(pool: &PgPool) -> Result<i64> {
-    let sql = "SELECT count(*) FROM refunds WHERE next_at IS NOT NULL AND status IN ('requested', 'pending')
-        AND (refusals > 0 OR position('~' IN refund_key) > 0)";
-    sqlx::query_scalar(sql).fetch_one(pool).await
-}
-
 fn read(row: &PgRow) -> Result<Refund> {
     let word = |column: &str| row.try_get::<String, _>(column);
     let currency: Currency = word("currency")?.parse().map_err(|error| bad("currency", error))?;

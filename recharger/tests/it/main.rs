@@ -3,6 +3,7 @@
 
 mod afterwards;
 mod asking;
+mod figures;
 mod interleavings;
 mod undo;
 mod world;

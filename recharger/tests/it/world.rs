@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) pool: PgPool,
     stripe: Running,
     http: reqwest::Client,
+    /// What a recharger with a clock of its own counts.
+    pub(crate) registry: prometheus::Registry,
     admin_url: String,
     database: String,
 }
@@ -138,7 +140,14 @@ impl World {
         db::migrate_up(&pool).await?;
         let stripe = simulators::stripe::Stripe::start(([127, 0, 0, 1], 0).into()).await?;
         common::clients::install_tls();
-        let world = Self { pool, stripe, http: reqwest::Client::new(), admin_url, database };
+        let world = Self {
+            pool,
+            stripe,
+            http: reqwest::Client::new(),
+            registry: prometheus::Registry::new(),
+            admin_url,
+            database,
+        };
         world.add(&organization(), card).await?;
         Ok(world)
     }
@@ -193,8 +202,7 @@ impl World {
     /// A recharger whose clock stands still until it is moved.
     pub(crate) fn recharger_at(&self, clock: &ManualClock, rules: Rules) -> anyhow::Result<Recharger> {
         let clock: SharedClock = std::sync::Arc::new(clock.clone());
-        let registry = prometheus::Registry::new();
-        Ok(Recharger::new(self.pool.clone(), self.client("sk_test_1")?, clock, rules, &registry))
+        Ok(Recharger::new(self.pool.clone(), self.client("sk_test_1")?, clock, rules, &self.registry))
     }
 
     /// The simulator's knobs.

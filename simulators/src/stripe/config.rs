@@ -28,6 +28,8 @@ pub(super) struct WebhookMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
+    /// The one key that is taken; without it any key is.
+    pub(super) secret_key: Option<String>,
     pub(super) strict_attach: bool,
     pub(super) refunds: RefundMode,
     /// This many refunds are refused, whatever `refunds` says; then it counts again.
@@ -43,6 +45,7 @@ pub(super) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            secret_key: None,
             strict_attach: false,
             refunds: RefundMode::default(),
             refunds_refuse_next: 0,

@@ -68,6 +68,15 @@ impl ApiError {
         )
     }
 
+    /// A key of no account. Of the key itself, what Stripe shows: how it begins and ends.
+    pub(super) fn wrong_key(key: &str) -> Self {
+        let shown = |range: Option<&str>| range.unwrap_or_default().to_owned();
+        let hidden = key.len().saturating_sub(12);
+        let (start, end) = (shown(key.get(..8)), shown(key.get(key.len().saturating_sub(4)..)));
+        let message = format!("Invalid API Key provided: {start}{}{end}", "*".repeat(hidden));
+        Self::new(401, "invalid_request_error", &message)
+    }
+
     pub(super) fn key_reused(key: &str, elsewhere: Option<&str>) -> Self {
         let message = match elsewhere {
             Some(endpoint) => format!(

@@ -89,6 +89,9 @@ impl Stripe {
 
     async fn answer(&self, call: &Call, fault: Fault, request: Request) -> Reply {
         let Some(api_key) = api_key(call) else { return ApiError::no_key().reply() };
+        if lock(&self.world).config.secret_key.as_ref().is_some_and(|own| *own != api_key) {
+            return ApiError::wrong_key(&api_key).reply();
+        }
         let params = Params::of_call(&call.query, &call.body);
         let key = call.header("idempotency-key").filter(|_| call.method == Method::POST);
         let Some(key) = key else { return self.execute(call, fault, request, &params).await.reply };

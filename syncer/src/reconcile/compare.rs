@@ -6,7 +6,7 @@ use common::clients::quota::{Allowance, BackendQuota};
 use common::clock::Timestamp;
 use common::ids::{OrganizationId, TeamId};
 use common::money::Money;
-use common::reconciliation::Finding;
+use common::reconciliation::{Finding, Kind};
 
 use crate::standing::{Book, Standing, Wrong, is_young, standing};
 
@@ -64,11 +64,11 @@ pub(crate) fn compare(row: &Row, backend: Option<&BackendQuota>, now: Timestamp,
     {
         let detail = format!("the backend names team {theirs} for {}, but {ours} is stored", row.organization);
         let (expected, found_there) = (Some(ours.to_string()), Some(theirs.to_string()));
-        found.push(disagreement(row, "team_mismatch", expected, found_there, detail, Mend::Nothing));
+        found.push(disagreement(row, Kind::TeamMismatch, expected, found_there, detail, Mend::Nothing));
     }
     if let Some(period) = backend.and_then(|backend| backend.usage_reset.clone()) {
         let detail = format!("the backend zeroes what {} has spent every {period}: take that away", row.organization);
-        found.push(disagreement(row, "usage_reset", None, Some(period), detail, Mend::Nothing));
+        found.push(disagreement(row, Kind::UsageReset, None, Some(period), detail, Mend::Nothing));
     }
     found
 }
@@ -76,7 +76,7 @@ pub(crate) fn compare(row: &Row, backend: Option<&BackendQuota>, now: Timestamp,
 /// One of which the backend does not tell what it has.
 pub(crate) fn unreadable(row: &Row, reason: &str) -> Disagreement {
     let detail = format!("what the backend has for {} could not be read: {reason}", row.organization);
-    disagreement(row, "quota_unreadable", None, None, detail, Mend::Nothing)
+    disagreement(row, Kind::QuotaUnreadable, None, None, detail, Mend::Nothing)
 }
 
 fn quota(row: &Row, backend: Option<Allowance>, now: Timestamp, grace: Duration) -> Option<Disagreement> {
@@ -88,7 +88,7 @@ fn quota(row: &Row, backend: Option<Allowance>, now: Timestamp, grace: Duration)
         let detail =
             format!("version {} of the ledger never arrived at the syncer, which knows {known}", ledger.version);
         let (expected, found) = (Some(ledger.version.to_string()), Some(known.to_string()));
-        return Some(disagreement(row, "target_behind", expected, found, detail, Mend::Raise(ledger)));
+        return Some(disagreement(row, Kind::TargetBehind, expected, found, detail, Mend::Raise(ledger)));
     }
     let book = row.book.as_ref()?;
     let Standing::Wrong(wrong) = standing(book, backend, now, grace) else { return None };
@@ -96,12 +96,12 @@ fn quota(row: &Row, backend: Option<Allowance>, now: Timestamp, grace: Duration)
     let (kind, detail) = match (wrong, backend) {
         // Only what is never said of it: it has the quota.
         (Wrong::Pending, Some(allowance)) if allowance.is(book.quota) => return None,
-        (_, None) => ("quota_missing", format!("the backend does not know {organization}")),
+        (_, None) => (Kind::QuotaMissing, format!("the backend does not know {organization}")),
         (Wrong::Pending | Wrong::Behind, Some(_)) => {
-            ("quota_drift", format!("version {} of {organization} was not pushed in time", book.version))
+            (Kind::QuotaDrift, format!("version {} of {organization} was not pushed in time", book.version))
         }
         (Wrong::Drift | Wrong::Missing, Some(_)) => {
-            ("quota_drift", format!("{organization} has another quota at the backend than was left there"))
+            (Kind::QuotaDrift, format!("{organization} has another quota at the backend than was left there"))
         }
     };
     let found = backend.map(|allowance| allowance.to_string());
@@ -110,7 +110,7 @@ fn quota(row: &Row, backend: Option<Allowance>, now: Timestamp, grace: Duration)
 
 fn disagreement(
     row: &Row,
-    kind: &'static str,
+    kind: Kind,
     expected: Option<String>,
     found: Option<String>,
     detail: String,
@@ -198,11 +198,15 @@ mod tests {
             (row(None, Some((0, None))), None, vec![]),
         ] {
             let got = compare(&row, backend.as_ref(), at(1_000), GRACE);
-            assert_eq!(got.iter().map(|one| one.finding.kind).collect::<Vec<_>>(), want, "{row:?}, {backend:?}");
+            assert_eq!(
+                got.iter().map(|one| one.finding.kind.as_str()).collect::<Vec<_>>(),
+                want,
+                "{row:?}, {backend:?}"
+            );
             for one in got {
                 let wanted = match one.finding.kind {
-                    "team_mismatch" | "usage_reset" => one.mend == Mend::Nothing,
-                    "target_behind" => matches!(one.mend, Mend::Raise(_)),
+                    Kind::TeamMismatch | Kind::UsageReset => one.mend == Mend::Nothing,
+                    Kind::TargetBehind => matches!(one.mend, Mend::Raise(_)),
                     _ => one.mend == Mend::Push,
                 };
                 assert!(wanted && !one.finding.repaired, "{one:?}");

@@ -26,7 +26,7 @@ async fn versions_can_not_go_back_whatever_the_code_does() {
 async fn up_down_up() {
     let kms = Kms::start(Generation::New).await;
     let world = World::start(kms.url()).await;
-    common::db::migrate_down(&world.pool).await.unwrap();
+    common::db::migrate_down(&world.pool, 0, true).await.unwrap();
     common::db::migrate_up(&world.pool).await.unwrap();
     world.replica().synced(&charged("acme", 1, usd("500"))).await;
     world.end().await;

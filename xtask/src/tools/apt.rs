@@ -24,6 +24,37 @@ pub(super) fn install(packages: &[&str], purpose: &str) -> Result<()> {
         .with_context(|| format!("installing {names}"))
 }
 
+/// Fetches packages into a folder without installing them, which needs root only where apt has no lists yet.
+pub(super) fn download(packages: &[&str], into: &Path, purpose: &str) -> Result<()> {
+    let names = packages.join(" ");
+    if paths::on_path("apt-get").is_none() || paths::on_path("dpkg").is_none() {
+        bail!("{purpose} is needed and isn't here. Install it (Debian and Ubuntu: {names}) and try again");
+    }
+    say(format_args!("{purpose}: fetching Debian's {names} with apt-get …"));
+    let download = || {
+        let mut command = apt_get(&[]);
+        // As root apt would give up its rights for it, and the folder is ours.
+        command.args(["-q", "-o", "APT::Sandbox::User=root", "download"]).args(packages).current_dir(into);
+        command
+    };
+    if succeeds(&mut download()) {
+        return Ok(());
+    }
+    if let Some(become_root) = way_to_root() {
+        run(apt_get(become_root).args(["-qq", "update"])).context("updating apt's lists")?;
+    }
+    run(&mut download()).with_context(|| format!("fetching {names}"))
+}
+
+/// Puts a file of a package that was not installed where its programs look for it.
+pub(super) fn put(file: &Path, at: &Path) -> Result<()> {
+    let Some(become_root) = way_to_root() else {
+        bail!("{} is needed and isn't there: put {} there, or install its package", at.display(), file.display());
+    };
+    say(format_args!("copying {} to {}, where its program looks for it", file.display(), at.display()));
+    run(rooted(become_root, "install").args(["-D", "-m", "644"]).arg(file).arg(at))
+}
+
 /// Keeps the package `postgresql` from making and starting a server of the machine's own. A choice
 /// that stands in the file already is left alone.
 pub(super) fn forbid_main_cluster() -> Result<()> {

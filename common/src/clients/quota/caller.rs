@@ -10,12 +10,13 @@ use prometheus::{HistogramVec, IntCounterVec, Registry};
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Url};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::answer::{self, Answer};
 use super::http::{self, BaseUrl};
 use super::{BackendError, Breaker};
 use crate::config::Secret;
-use crate::telemetry;
+use crate::telemetry::{self, spans};
 
 /// A backend that failed so often in a row is left alone.
 const BREAKER_THRESHOLD: u32 = 5;
@@ -36,6 +37,7 @@ pub(super) struct Target<'a> {
 
 /// Calls one backend.
 pub(super) struct Caller {
+    name: &'static str,
     title: &'static str,
     url: BaseUrl,
     key: Option<Key>,
@@ -91,6 +93,7 @@ impl Caller {
         let calls = format!("bill_{name}_calls_total");
         let seconds = format!("bill_{name}_call_seconds");
         Ok(Self {
+            name,
             title,
             url: url.clone(),
             key: key.map(Key::new).transpose()?,
@@ -177,7 +180,9 @@ impl Caller {
 
     async fn timed(&self, call: &Call) -> Result<Answer, Failed> {
         let timer = self.metrics.seconds.with_label_values(&[call.name]).start_timer();
-        let outcome = self.send(call).await;
+        let span = spans::call(self.name, call.name);
+        let outcome = self.send(call).instrument(span.clone()).await;
+        span.record("result", result_name(&outcome));
         timer.observe_duration();
         outcome
     }
@@ -207,13 +212,7 @@ impl Caller {
     }
 
     fn count(&self, call: &Call, outcome: &Result<Answer, Failed>) {
-        let result = match outcome {
-            Ok(Answer::Body(_)) => "ok",
-            Ok(Answer::Rejected { status: 404 | 405, .. }) => "missing",
-            Ok(Answer::Rejected { .. }) => "refused",
-            Err(_) => "unavailable",
-        };
-        self.metrics.calls.with_label_values(&[call.name, result]).inc();
+        self.metrics.calls.with_label_values(&[call.name, result_name(outcome)]).inc();
     }
 
     /// Tells the breaker what became of a call.
@@ -299,6 +298,15 @@ impl Failed {
     fn answered(error: BackendError) -> Self {
         let quick = matches!(error, BackendError::Unavailable { after: None, .. });
         Self { error, quick }
+    }
+}
+
+fn result_name(outcome: &Result<Answer, Failed>) -> &'static str {
+    match outcome {
+        Ok(Answer::Body(_)) => "ok",
+        Ok(Answer::Rejected { status: 404 | 405, .. }) => "missing",
+        Ok(Answer::Rejected { .. }) => "refused",
+        Err(_) => "unavailable",
     }
 }
 

@@ -59,6 +59,19 @@ impl Kms {
         Ok(Self { caller, only_list_until: Mutex::new(None) })
     }
 
+    /// Whether it says that it is well.
+    ///
+    /// # Errors
+    /// What it says, or that it says nothing.
+    pub async fn health(&self) -> Result<(), BackendError> {
+        match self.caller.once(Call::get("health", "/health")).await? {
+            Answer::Body(_) => Ok(()),
+            // A version without it: what the sweep asks for will do.
+            Answer::Rejected { status: 404 | 405, .. } => self.everybody().await.map(drop),
+            Answer::Rejected { status, reason } => Err(BackendError::Refused { status, reason }),
+        }
+    }
+
     fn has_only_the_list(&self) -> bool {
         let until = *self.only_list_until.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| now() < until)

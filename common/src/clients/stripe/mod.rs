@@ -1,5 +1,6 @@
 //! Stripe: async-stripe's typed requests over a transport of our own, and what an answer means.
 
+mod account;
 mod checkout;
 mod confirm;
 mod disputes;
@@ -11,6 +12,7 @@ mod requests;
 mod setup;
 mod transport;
 
+pub use account::Mode;
 pub use checkout::{CardPage, CardPageOrder};
 pub use confirm::Confirmation;
 pub use disputes::{DisputeSeen, DisputeStatus};

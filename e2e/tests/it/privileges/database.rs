@@ -157,7 +157,7 @@ async fn grants_are_what_the_services_sql_needs() -> anyhow::Result<()> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT r.rolname::text, p.privilege, c.relname::text
            FROM pg_class c, pg_roles r, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) AS p (privilege)
-          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v') AND r.rolname LIKE 'bill\\_%'
+          WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname <> '_sqlx_migrations' AND r.rolname LIKE 'bill\\_%'
             AND (has_table_privilege(r.oid, c.oid, p.privilege)
                  OR (p.privilege IN ('SELECT', 'INSERT', 'UPDATE') AND has_any_column_privilege(r.oid, c.oid, p.privilege)))",
     )

@@ -1,0 +1,119 @@
+//! nats-server's monitoring: what only the server itself tells of its settings.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Check;
+use crate::config::{Env, Reader};
+
+const NAME: &str = "broker storage";
+const VARIABLE: &str = "NATS_MONITOR_URL";
+const DEFAULT: &str = "http://127.0.0.1:8222";
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at every server that `NATS_MONITOR_URL` names, one of each node of a cluster, separated by commas.
+pub async fn look(env: &dyn Env) -> Vec<Check> {
+    let mut reader = Reader::new(env);
+    let urls = reader.optional(VARIABLE).unwrap_or_else(|| DEFAULT.to_owned());
+    let client = match client(!urls.contains("https://")) {
+        Ok(client) => client,
+        Err(error) => {
+            return vec![Check::failed(NAME, format!("no HTTP call can be made: {error}"), "Reinstall bill-setup.")];
+        }
+    };
+    let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+    futures_util::future::join_all(urls.map(|url| look_at(&client, url))).await
+}
+
+fn client(plain: bool) -> reqwest::Result<reqwest::Client> {
+    crate::clients::install_tls();
+    let mut builder = reqwest::Client::builder().timeout(PATIENCE).no_proxy();
+    if plain {
+        // Without this the system's certificate authorities are loaded, and a system without any is an error.
+        builder = builder.tls_certs_only(std::iter::empty());
+    }
+    builder.build()
+}
+
+async fn look_at(client: &reqwest::Client, url: &str) -> Check {
+    let Ok(mut address) = reqwest::Url::parse(url) else {
+        return Check::failed(
+            NAME,
+            format!("{VARIABLE} is no address"),
+            format!("Set {VARIABLE} to {DEFAULT} or the like."),
+        );
+    };
+    // It has no authentication, so what stands there is a mistake, and not to be shown.
+    if address.set_username("").and_then(|()| address.set_password(None)).is_err() {
+        return Check::failed(
+            NAME,
+            format!("{VARIABLE} is no address"),
+            format!("Set {VARIABLE} to {DEFAULT} or the like."),
+        );
+    }
+    address.set_path("/jsz");
+    match ask(client, address.clone()).await {
+        Ok(told) => judge(address.authority(), &told),
+        Err(error) => {
+            let found = format!(
+                "{} does not answer, so nobody knows whether the broker syncs what it confirms: {error}",
+                address.authority()
+            );
+            let fix =
+                format!("Run this where nats-server's monitoring port (8222) can be reached, or correct {VARIABLE}.");
+            Check::failed(NAME, found, fix)
+        }
+    }
+}
+
+async fn ask(client: &reqwest::Client, address: reqwest::Url) -> Result<Value, String> {
+    let deepest = |error: reqwest::Error| {
+        let error = error.without_url();
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        cause.to_string()
+    };
+    let answer = client.get(address).send().await.and_then(reqwest::Response::error_for_status).map_err(deepest)?;
+    answer.json().await.map_err(deepest)
+}
+
+/// What `/jsz` says of how it stores.
+fn judge(place: &str, told: &Value) -> Check {
+    const CONFIGURATION: &str = "Start nats-server with nats/nats-server.conf, which has";
+    let config = &told["config"];
+    if told["disabled"] == true || !config.is_object() {
+        let fix = format!("{CONFIGURATION} a `jetstream` section.");
+        return Check::failed(NAME, format!("JetStream is off at {place}"), fix);
+    }
+    if config["sync_always"] != true {
+        let found = format!("sync_interval is not `always` at {place}: a power cut loses messages that were confirmed");
+        return Check::failed(NAME, found, format!("{CONFIGURATION} `sync_interval: always`."));
+    }
+    Check::ok(NAME, format!("sync_interval is `always` at {place}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::doctor::Outcome;
+
+    #[test]
+    fn what_a_server_says() {
+        for (told, outcome, word) in [
+            (json!({ "config": { "sync_always": true } }), Outcome::Ok, "always"),
+            (json!({ "config": { "sync_interval": 120_000_000_000_i64 } }), Outcome::Failed, "sync_interval"),
+            (json!({ "config": { "sync_always": false } }), Outcome::Failed, "sync_interval"),
+            (json!({ "disabled": true, "config": {} }), Outcome::Failed, "JetStream is off"),
+            (json!({ "error": "?" }), Outcome::Failed, "JetStream is off"),
+        ] {
+            let check = judge("broker:8222", &told);
+            assert!(check.outcome == outcome && check.found.contains(word), "{check:?}");
+        }
+    }
+}
