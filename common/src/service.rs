@@ -1,6 +1,7 @@
 //! What is the same in every service: starting and stopping.
 
 use std::future::Future;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -94,6 +95,23 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }
+}
+
+/// What a program answers to arguments that are no command of its own: its version, how it is used, or that it does not
+/// know them.
+#[must_use]
+pub fn other(program: &str, arguments: &[String], usage: &str) -> ExitCode {
+    let said = match arguments.first().map(String::as_str) {
+        Some("--version" | "-V") => writeln!(std::io::stdout(), "{program} {}", env!("CARGO_PKG_VERSION")),
+        Some("--help" | "-h") => writeln!(std::io::stdout(), "usage: {program} {usage}"),
+        _ => {
+            drop(writeln!(std::io::stderr(), "usage: {program} {usage}"));
+            return ExitCode::from(2);
+        }
+    };
+    // Nobody reads: nothing is wrong with that.
+    drop(said);
+    ExitCode::SUCCESS
 }
 
 #[expect(

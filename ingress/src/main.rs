@@ -21,8 +21,12 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "doctor" => {
             common::doctor::main("ingress", rest, || ingress::doctor::look(&ProcessEnv, &SystemClock))
         }
-        _ => common::service::main(ingress::Config::read, |config, shutdown| {
+        None => common::service::main(ingress::Config::read, |config, shutdown| {
             ingress::run(config, SystemClock::shared(), Arc::new(RandomIds), shutdown)
         }),
+        _ => {
+            let usage = "[token --name NAME … | doctor [--json] | --version]";
+            common::service::other("ingress", &arguments, usage)
+        }
     }
 }

@@ -18,10 +18,7 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => service::main(Config::read, |config, shutdown| ledger::run(config, SystemClock::shared(), shutdown)),
         ["verify"] => service::main(Config::read, |config, _| verify(config)),
-        _ => {
-            drop(writeln!(std::io::stderr(), "usage: ledger [verify | doctor [--json]]"));
-            ExitCode::FAILURE
-        }
+        _ => service::other(ledger::SERVICE, &arguments, "[verify | doctor [--json] | --version]"),
     }
 }
 

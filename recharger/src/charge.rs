@@ -44,11 +44,19 @@ pub enum Certain {
     },
 }
 
-/// Asks Stripe until something is certain; a retry until then. `attempt` counts the message's deliveries.
+/// Asks Stripe until something is certain; a retry until then. `attempt` counts the message's deliveries; `triggered_at` is
+/// when the trigger was received. A trigger may be older than Stripe's memory of keys though its claim is new: a message
+/// that came back with a backup may have been charged for before. Then nothing is asked for before we have looked.
 ///
 /// # Errors
 /// [`Failure::Retry`] while nothing is certain.
-pub async fn charge(stripe: &Stripe, record: &Record, attempt: u32, now: Timestamp) -> Result<Certain, Failure> {
+pub async fn charge(
+    stripe: &Stripe,
+    record: &Record,
+    triggered_at: Timestamp,
+    attempt: u32,
+    now: Timestamp,
+) -> Result<Certain, Failure> {
     let order = order(record);
     if let Some(payment_intent_id) = &record.payment_intent_id {
         let outcome = stripe.read_charge(payment_intent_id, record.total).await.map_err(retry)?;
@@ -57,6 +65,13 @@ pub async fn charge(stripe: &Stripe, record: &Record, attempt: u32, now: Timesta
     if now - record.created_at > KEY_LIFETIME {
         let never = || Certain::Never { message: "it was not charged within a day".to_owned() };
         return Ok(find(stripe, record).await?.unwrap_or_else(never));
+    }
+    if now - triggered_at > KEY_LIFETIME
+        && let Some(certain) = find(stripe, record).await?
+    {
+        tracing::warn!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,
+            "recharge {} answers a trigger of {triggered_at}, and its payment is at Stripe already", record.recharge_id);
+        return Ok(certain);
     }
     match stripe.charge(&order).await {
         ChargeOutcome::Fault(fault) => doubtful(stripe, &order, attempt, fault).await,

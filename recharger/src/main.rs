@@ -12,8 +12,9 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "doctor" => {
             common::doctor::main(recharger::SERVICE, rest, || recharger::doctor::look(&ProcessEnv, &SystemClock))
         }
-        _ => common::service::main(recharger::Config::read, |config, shutdown| {
+        None => common::service::main(recharger::Config::read, |config, shutdown| {
             recharger::run(config, SystemClock::shared(), shutdown)
         }),
+        _ => common::service::other(recharger::SERVICE, &arguments, "[doctor [--json] | --version]"),
     }
 }

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::charge::{cancel, charge};
+use crate::charge::{Certain, cancel, charge};
 use crate::deadlines::next_look;
 use crate::disputes::{self, Dispute};
 use crate::handlers::Recharger;
@@ -126,6 +126,14 @@ impl Recharger {
         }
     }
 
+    /// Asks for the charge of a recharge of which nobody has heard, or looks for it where it may be older than its record.
+    pub(crate) async fn charge_again(&self, record: &Record, now: Timestamp) -> Result<Certain, Failure> {
+        let mut connection = self.pool.acquire().await?;
+        let (received, _) = record::repo::began(&mut connection, record.recharge_id).await?;
+        drop(connection);
+        charge(&self.stripe, record, received.unwrap_or(record.created_at), LOOK, now).await
+    }
+
     async fn look_at(&self, record: &Record, lease: Timestamp) -> Result<Vec<Outgoing>, Failure> {
         let now = self.clock.now();
         match record.state {
@@ -134,7 +142,7 @@ impl Recharger {
                 self.record_outcome(record, certain, Some(lease)).await
             }
             State::Pending | State::Processing | State::ActionRequired => {
-                let certain = charge(&self.stripe, record, LOOK, now).await?;
+                let certain = self.charge_again(record, now).await?;
                 self.record_outcome(record, certain, Some(lease)).await
             }
             State::Charged if record.times.credit_by.is_some_and(|until| until <= now) => self.overdue(record).await,

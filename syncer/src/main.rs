@@ -13,6 +13,9 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "doctor" => {
             common::doctor::main("syncer", rest, || syncer::doctor::look(&ProcessEnv, &SystemClock))
         }
-        _ => common::service::main(Config::read, |config, shutdown| syncer::run(config, SystemClock::shared(), shutdown)),
+        None => {
+            common::service::main(Config::read, |config, shutdown| syncer::run(config, SystemClock::shared(), shutdown))
+        }
+        _ => common::service::other("syncer", &arguments, "[doctor [--json] | --version]"),
     }
 }

@@ -17,7 +17,7 @@ use common::logins::{self, Login};
 use common::{db, service};
 use sqlx::PgPool;
 
-const USAGE: &str = "usage: bill-setup up [--logins] | migrate up | migrate down --to N [--lose-data] | migrate status | logins | streams | streams --check | streams backup|restore FOLDER | doctor [--json] | health [URL]
+const USAGE: &str = "up [--logins] | migrate up | migrate down --to N [--lose-data] | migrate status | logins | streams | streams --check | streams backup|restore FOLDER | doctor [--json] | health [URL] | --version
   up               migrations and streams; with --logins also these, in between
   migrate up       apply every migration that is missing (DATABASE_URL of the tables' owner), with what was put aside when it was
                    taken back
@@ -57,22 +57,20 @@ enum Command {
     BackUp { folder: PathBuf },
     Restore { folder: PathBuf },
     Health { url: Option<String> },
-    Help,
 }
 
 /// How far back. What is no number is not understood.
-fn down(to: &str, lose_data: bool) -> Command {
-    to.parse().map_or(Command::Help, |to| Command::MigrateDown { to, lose_data })
+fn down(to: &str, lose_data: bool) -> Option<Command> {
+    to.parse().ok().map(|to| Command::MigrateDown { to, lose_data })
 }
 
-fn command() -> Command {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+fn command(arguments: &[String]) -> Option<Command> {
+    let command = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["up"] => Command::Up { logins: false },
         ["up", "--logins"] => Command::Up { logins: true },
         ["migrate", "up"] => Command::MigrateUp,
-        ["migrate", "down", "--to", to] => down(to, false),
-        ["migrate", "down", "--to", to, "--lose-data"] => down(to, true),
+        ["migrate", "down", "--to", to] => down(to, false)?,
+        ["migrate", "down", "--to", to, "--lose-data"] => down(to, true)?,
         ["migrate", "status"] => Command::MigrateStatus,
         ["logins"] => Command::Logins,
         ["streams"] => Command::Streams { check: false },
@@ -81,8 +79,9 @@ fn command() -> Command {
         ["streams", "restore", folder] => Command::Restore { folder: folder.into() },
         ["health"] => Command::Health { url: None },
         ["health", url] => Command::Health { url: Some((*url).to_owned()) },
-        _ => Command::Help,
-    }
+        _ => return None,
+    };
+    Some(command)
 }
 
 fn main() -> ExitCode {
@@ -90,7 +89,7 @@ fn main() -> ExitCode {
     if let Some(("doctor", rest)) = arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
         return common::doctor::main("bill-setup", rest, || common::doctor::setup::look(&ProcessEnv, &SystemClock));
     }
-    let command = command();
+    let Some(command) = command(&arguments) else { return service::other("bill-setup", &arguments, USAGE) };
     service::main(
         |_| Ok(()),
         |(), _| async move {
@@ -110,7 +109,6 @@ fn main() -> ExitCode {
                 Command::BackUp { folder } => back_up(&folder).await,
                 Command::Restore { folder } => restore(&folder).await,
                 Command::Health { url } => health(url).await,
-                Command::Help => anyhow::bail!("{USAGE}"),
             }
         },
     )

@@ -183,7 +183,8 @@ fn is_one_tree(spans: &[(String, Span)]) {
     let by_id: BTreeMap<_, _> = spans.iter().map(|(service, span)| (&span.span_id, (service, span))).collect();
     assert_eq!(by_id.len(), spans.len(), "a span is there twice: {spans:?}");
     let roots: Vec<_> = spans.iter().filter(|(_, span)| span.parent_span_id.is_empty()).collect();
-    let [(service, root)] = roots[..] else { panic!("roots: {roots:?}") };
+    assert_eq!(roots.len(), 1, "{roots:?}");
+    let (service, root) = roots[0];
     assert_eq!((service.as_str(), root.name.as_str()), ("ingress", "POST /webhooks/litellm/limit-exceeded"));
     assert!(CALLER.contains(&hex::encode(&root.links[0].trace_id)), "{root:?}");
     let services: BTreeSet<_> = spans.iter().map(|(service, _)| service.as_str()).collect();

@@ -5,12 +5,9 @@ use common::contract::Outgoing;
 use common::failure::Failure;
 
 use super::Recharger;
-use crate::charge::{charge, retry};
+use crate::charge::retry;
 use crate::record::Record;
 use crate::saga::State;
-
-/// Whoever reads again has waited: a charge of which nobody knows is looked for.
-const LOOK: u32 = u32::MAX;
 
 impl Recharger {
     /// Reads the payment, its refunds and its disputes, and moves what has to be moved.
@@ -30,7 +27,7 @@ impl Recharger {
                 if !has_intent && !record.state.is_open_at_stripe() {
                     return self.look_for_late_charge(record).await;
                 }
-                let certain = charge(&self.stripe, record, LOOK, self.clock.now()).await?;
+                let certain = self.charge_again(record, self.clock.now()).await?;
                 self.record_outcome(record, certain, Some(self.until_said())).await
             }
             State::Charged | State::Credited | State::Settled | State::Refunding | State::Returning => {

@@ -83,7 +83,8 @@ impl Recharger {
         if record.state != State::Pending {
             return Ok(record.says(&self.rules.links)?.into_iter().collect());
         }
-        let certain = charge(&self.stripe, &record, attempt, self.clock.now()).await?;
+        let now = self.clock.now();
+        let certain = charge(&self.stripe, &record, incoming.received_at, attempt, now).await?;
         self.record_outcome(&record, certain, None).await
     }
 

@@ -1,9 +1,9 @@
 //! What comes after an undo, or in its way: refunds that are sent back, refunds of somebody else's, disputes that are lost.
 
 use common::contract::{
-    DisputeStage, Event, LimitExceededV1, QuotaFailedV1, QuotaLowV1, RechargeDisputedV1, RechargeRefundFailedV1,
-    RechargeRefundedV1, RechargeRequestedV1, RechargeSkippedV1, RefundCause, RefundRequestedV1, SkipReason,
-    StripeEventV1,
+    DisputeStage, Event, LimitExceededV1, QuotaFailedV1, QuotaLowV1, RechargeChargedV1, RechargeDisputedV1,
+    RechargeRefundFailedV1, RechargeRefundedV1, RechargeRequestedV1, RechargeSkippedV1, RefundCause, RefundRequestedV1,
+    SkipReason, StripeEventV1,
 };
 use common::ids::{EventId, OrganizationId};
 use common::money::{Currency, Money};
@@ -220,5 +220,44 @@ async fn a_closed_organization_is_charged_no_more_and_what_it_paid_can_be_given_
     };
     let refunded: RechargeRefundedV1 = decode(&scene.hear(refund).await?);
     assert_eq!((refunded.amount, refunded.charge_fully_refunded), (charged.amount, true));
+    scene.world.remove().await
+}
+
+/// The database of before the charge, and the streams with the trigger still in them, a day later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_comes_back_with_a_backup_finds_its_payment() -> anyhow::Result<()> {
+    for by_patrol in [false, true] {
+        let scene = Scene::new("pm_card_visa").await?;
+        let trigger = scene.world.limit_exceeded("evt_1", "500", 1);
+        let first = scene.charged().await?;
+        let forgotten = "DELETE FROM recharge_records; DELETE FROM webhook_events; DELETE FROM recharge_state";
+        sqlx::raw_sql(forgotten).execute(&scene.world.pool).await?;
+        scene.world.sim("clock", &json!({ "advance_seconds": 25 * 3_600 })).await?;
+        scene.later(MINUTES(25 * 60)).await?;
+        let said = if by_patrol {
+            // Whoever claims it anew can't ask Stripe.
+            scene.world.sim("config", &json!({ "secret_key": "sk_test_of_somebody_else" })).await?;
+            assert!(scene.recharger.handle(&trigger).await.is_err());
+            scene.world.sim("config", &json!({ "secret_key": "sk_test_1" })).await?;
+            scene.later(MINUTES(2)).await?
+        } else {
+            scene.recharger.handle(&trigger).await?
+        };
+        let again: RechargeChargedV1 = decode(&said);
+        assert_eq!(again.payment_intent_id, first.payment_intent_id, "by the patrol: {by_patrol}");
+        assert_eq!(scene.world.succeeded().await?, 1, "nobody was charged twice; by the patrol: {by_patrol}");
+        scene.world.remove().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_trigger_that_nobody_answered_is_charged_once() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let trigger = scene.world.limit_exceeded("evt_1", "500", 1);
+    scene.later(MINUTES(30 * 60)).await?;
+    decode::<RechargeChargedV1>(&scene.recharger.handle(&trigger).await?);
+    decode::<RechargeChargedV1>(&scene.recharger.handle(&trigger).await?);
+    assert_eq!(scene.world.succeeded().await?, 1);
     scene.world.remove().await
 }

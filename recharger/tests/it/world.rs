@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::clients::stripe::{Stripe, StripeConfig};
-use common::clock::{ManualClock, SharedClock, SystemClock, Timestamp};
+use common::clock::{Clock, ManualClock, SharedClock, SystemClock, Timestamp};
 use common::config::Secret;
 use common::contract::{
     Event, LedgerCreditedV1, LimitExceededV1, LimitSource, Outgoing, PostingKind, QuotaSyncedV1, RechargeChargedV1,
@@ -40,8 +40,10 @@ pub(crate) fn organization() -> OrganizationId {
     OrganizationId::parse("acme").unwrap()
 }
 
+/// When whatever is sent was received: the same for each repeat.
 pub(crate) fn at() -> Timestamp {
-    Timestamp::UNIX_EPOCH
+    static AT: std::sync::LazyLock<Timestamp> = std::sync::LazyLock::new(|| SystemClock.now());
+    *AT
 }
 
 /// The usual rules.

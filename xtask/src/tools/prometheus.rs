@@ -109,5 +109,3 @@ fn install() -> Result<()> {
     })
     .map(drop)
 }
-#[cfg(test)]
-mod tests { #[test] fn tmp_install() { let _ = super::find_or_install().unwrap(); } }

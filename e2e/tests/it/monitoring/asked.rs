@@ -10,9 +10,10 @@ use super::{dashboard, rules};
 
 /// What appears only when something has gone wrong in a way that a healthy run does not know, or is configured otherwise. It
 /// is looked up where it is registered.
-const QUIET: [&str; 9] = [
+const QUIET: [&str; 10] = [
     "bill_captured_unsettled_minor",
     "bill_certificate_end_seconds",
+    "bill_patrol_looks_total",
     "bill_quota_drift_total",
     "bill_quota_lows_total",
     "bill_quota_usage_resets_total",
@@ -48,12 +49,18 @@ pub(crate) fn everything_asked_for_exists(seen: &Names) -> anyhow::Result<()> {
     for rule in rules.iter().filter(|rule| !rule.is_alert) {
         known.insert(rule.name.clone(), Expression::read(rule.field("expr")?).grouped);
     }
+    let mut wrong = Vec::new();
     for rule in &rules {
-        check(rule.field("expr")?, &BTreeSet::new(), &known).with_context(|| format!("alerts.yml: {}", rule.name))?;
+        if let Err(error) = check(rule.field("expr")?, &BTreeSet::new(), &known) {
+            wrong.push(format!("alerts.yml, {}: {error}", rule.name));
+        }
     }
     for query in dashboard::queries()? {
-        check(&query.expr, &query.legend, &known).with_context(|| format!("the dashboard: {}", query.panel))?;
+        if let Err(error) = check(&query.expr, &query.legend, &known) {
+            wrong.push(format!("the dashboard, {}: {error}", query.panel));
+        }
     }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
