@@ -92,6 +92,7 @@ fn pure_files_hold_no_async_and_no_io() {
         "common/src/doctor/migrations.rs",
         "common/src/doctor/report.rs",
         "common/src/money.rs",
+        "common/src/contract/trace.rs",
         "common/src/clients/stripe/outcome.rs",
         "common/src/clients/stripe/intent.rs",
         "common/src/clients/quota/answer.rs",
