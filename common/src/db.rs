@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use self::rollback::{OLDEST, Rollback};
+use self::rollback::{OLDEST, PATIENCE, Rollback};
 use crate::config::Secret;
 use crate::health::Health;
 use crate::shutdown::Shutdown;
@@ -102,5 +102,5 @@ async fn show_applied(pool: &PgPool) -> sqlx::Result<()> {
 /// # Errors
 /// As [`rollback::down`].
 pub async fn migrate_down(pool: &PgPool, to: i64, lose_data: bool) -> anyhow::Result<Vec<String>> {
-    rollback::down(&MIGRATOR, pool, Rollback { to, oldest: OLDEST, lose_data }).await
+    rollback::down(&MIGRATOR, pool, Rollback { to, oldest: OLDEST, lose_data, patience: PATIENCE }).await
 }

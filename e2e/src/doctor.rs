@@ -18,7 +18,7 @@ use crate::stack::SERVICES;
 /// Variables that each service has of its own: written with its name before them.
 const OWN: [&str; 4] = ["DATABASE_URL", "DATABASE_URL_FILE", "NATS_URL", "NATS_URL_FILE"];
 /// The longest that one program may take: `bill doctor --recharge` waits for a recharge and for its refund.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A program, how it is called, and the variables that it gets besides those of this process.
 struct Examiner {

@@ -2,7 +2,7 @@
 
 use common::clock::Clock;
 use common::config::{self, Env, Reader};
-use common::doctor::{self, Check, Service, configuration, outside, within};
+use common::doctor::{self, Check, Service, configuration, outside, rights, within};
 use futures_util::future::join;
 
 use crate::Config;
@@ -12,19 +12,7 @@ const WEBHOOKS: &str = "webhooks";
 
 /// Looks at everything that ingress needs.
 pub async fn look(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
-    let service = Service {
-        name: NAME,
-        writes: &[
-            "organization_balance_config",
-            "users",
-            "api_tokens",
-            "api_requests",
-            "audit_log",
-            "dead_letter_actions",
-            "reconciliation_runs",
-            "console_sessions",
-        ],
-    };
+    let service = Service { name: NAME, rights: rights::INGRESS };
     let stripe = within("Stripe", outside::stripe(env));
     let (common, stripe) = join(doctor::of_service(service, env, clock), stripe).await;
     let mut checks = configuration::check(NAME, "ingress/README.md", &Config::read(env));

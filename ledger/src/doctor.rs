@@ -2,23 +2,14 @@
 
 use common::clock::Clock;
 use common::config::Env;
-use common::doctor::{self, Check, Service, configuration};
+use common::doctor::{self, Check, Service, configuration, rights};
 
 use crate::SERVICE;
 use crate::config::Config;
 
 /// Looks at everything that the ledger needs.
 pub async fn look(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
-    let service = Service {
-        name: SERVICE,
-        writes: &[
-            "ledger_organizations",
-            "ledger_accounts",
-            "ledger_transactions",
-            "ledger_entries",
-            "reconciliation_parts",
-        ],
-    };
+    let service = Service { name: SERVICE, rights: rights::LEDGER };
     let mut checks = configuration::check(SERVICE, "ledger/README.md", &Config::read(env));
     checks.extend(doctor::of_service(service, env, clock).await);
     checks

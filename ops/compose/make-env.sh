@@ -45,8 +45,10 @@ trap 'rm -f "$new"' EXIT
   echo "KMS_URL=$kms_url"
   echo "# What callers and customers see us as."
   echo "PUBLIC_URL=http://localhost:3000"
-  echo "# Whom Alertmanager tells (--profile monitoring)."
+  echo "# Whom Alertmanager tells (--profile monitoring). It does not start without."
   echo "ALERT_WEBHOOK_URL="
+  echo "# Who calls somebody when the sign of life stays away: docs/RUNBOOK.md, BillWatchdog. May stay empty."
+  echo "ALERT_WATCHDOG_URL="
   for name in LITELLM_WEBHOOK_SECRET LITELLM_ALERT_TOKEN PAY_LINK_SECRET GRAFANA_ADMIN_PASSWORD POSTGRES_PASSWORD; do
     echo "$name=$(secret)"
   done

@@ -13,6 +13,11 @@ const KEY_LIFETIME: chrono::Duration = chrono::Duration::hours(23);
 /// After so many tries without a clear answer, we look whether the charge is there.
 const TRIES_BEFORE_LOOKING: u32 = 3;
 
+/// Whether Stripe may have forgotten the key of what a trigger of that time led to.
+pub(crate) fn is_forgotten(triggered_at: Timestamp, now: Timestamp) -> bool {
+    now - triggered_at > KEY_LIFETIME
+}
+
 /// What is certain about a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Certain {
@@ -62,11 +67,11 @@ pub async fn charge(
         let outcome = stripe.read_charge(payment_intent_id, record.total).await.map_err(retry)?;
         return certain_or_retry(outcome);
     }
-    if now - record.created_at > KEY_LIFETIME {
+    if is_forgotten(record.created_at, now) {
         let never = || Certain::Never { message: "it was not charged within a day".to_owned() };
         return Ok(find(stripe, record).await?.unwrap_or_else(never));
     }
-    if now - triggered_at > KEY_LIFETIME
+    if is_forgotten(triggered_at, now)
         && let Some(certain) = find(stripe, record).await?
     {
         tracing::warn!(recharge_id = %record.recharge_id, c_organization_id = %record.organization,

@@ -5,7 +5,7 @@ use common::clients::quota::litellm::Litellm;
 use common::clients::quota::{Account, BackendError, QuotaBackend};
 use common::clock::Clock;
 use common::config::{Env, Reader};
-use common::doctor::{self, Check, Service, configuration, outside, within};
+use common::doctor::{self, Check, Service, configuration, outside, rights, within};
 use common::ids::{OrganizationId, TeamId};
 use prometheus::Registry;
 
@@ -18,17 +18,7 @@ const NOBODY: &str = "bill-doctor-asks-for-nobody";
 
 /// Looks at everything that the syncer needs.
 pub async fn look(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
-    let service = Service {
-        name: NAME,
-        writes: &[
-            "quota_targets",
-            "quota_syncs",
-            "quota_failures",
-            "quota_repairs",
-            "usage_snapshots",
-            "reconciliation_parts",
-        ],
-    };
+    let service = Service { name: NAME, rights: rights::SYNCER };
     let mut checks = configuration::check(NAME, "syncer/README.md", &Config::read(env));
     checks.extend(doctor::of_service(service, env, clock).await);
     checks.extend(within("quota backend", backend(env)).await);

@@ -60,7 +60,8 @@ pub(crate) fn low(
         available: snapshot.quota - snapshot.usage,
         minimum_balance,
     };
-    let cause = format!("usage_{}", snapshot.id);
+    // Its time, too: a database that was restored gives the same numbers again, and a recharge's key derives from this.
+    let cause = format!("usage_{}_{}", snapshot.id, snapshot.at.timestamp_micros());
     let id = EventId::following(QuotaLowV1::KIND, &cause);
     Event::following(&cause, organization, snapshot.at, correlation.unwrap_or(&id), data).outgoing()
 }

@@ -5,6 +5,8 @@ mod api;
 mod monitoring;
 mod recharge;
 
+use std::time::Duration;
+
 use clap::Args;
 use common::doctor::{Check, Report};
 use common::ids::OrganizationId;
@@ -22,6 +24,9 @@ pub(crate) struct Doctor {
     /// Whose recharge it is. One that is not there is created, and closed in the end
     #[arg(long, default_value = "doctor-check", value_parser = values::organization, value_name = "ID")]
     organization: OrganizationId,
+    /// How long each step of the recharge may take; without trouble it is a second or two
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
+    patience: u64,
     /// Where Prometheus is: are its targets up, our rules loaded, and which alerts fire?
     #[arg(long, env = "PROMETHEUS_URL", value_name = "URL")]
     prometheus: Option<String>,
@@ -35,7 +40,8 @@ pub(crate) async fn look(client: &Client, options: &Doctor, key: &str) -> Report
         checks.extend(monitoring::look(url).await);
     }
     if options.recharge {
-        checks.extend(recharge::make(client, &options.organization, key, mode).await);
+        let patience = Duration::from_secs(options.patience);
+        checks.extend(recharge::make(client, &options.organization, key, patience, mode).await);
     }
     Report::of("bill", checks)
 }

@@ -1,4 +1,4 @@
-//! Prometheus: whether it scrapes us, has our rules, tells somebody, and what fires.
+//! Prometheus: whether it scrapes us, has our rules, tells somebody who is there, and what fires.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +13,11 @@ const ALERTS: &str = "alerts";
 const OURS: &str = "Bill";
 /// The scrape jobs of `ops/prometheus/prometheus.yml`.
 const JOBS: [&str; 4] = ["ingress", "recharger", "ledger", "syncer"];
+/// Those of its jobs with which it watches itself and Alertmanager.
+const WATCHING: [&str; 2] = ["prometheus", ALERTMANAGER];
+const ALERTMANAGER: &str = "alertmanager";
+/// The alert that fires always: it is missed when it does not.
+const WATCHDOG: &str = "BillWatchdog";
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -21,7 +26,24 @@ struct Told {
     targets: Value,
     rules: Value,
     alerts: Value,
-    alertmanagers: Value,
+    alertmanagers: Vec<Sender>,
+}
+
+/// An Alertmanager that Prometheus tells.
+struct Sender {
+    /// Its address and port, as Prometheus writes them.
+    place: String,
+    found: Found,
+}
+
+/// What an Alertmanager says to whoever asks it from here.
+#[derive(Clone)]
+enum Found {
+    Ready,
+    /// It answers, and this instead.
+    NotReady(String),
+    /// Nothing is known of it: it may be down, or in another network.
+    NotReached(String),
 }
 
 /// Looks at Prometheus.
@@ -50,24 +72,44 @@ async fn ask(base: &str) -> Result<Told, String> {
         let mut body: Value = answer.json().await.map_err(|error| error.without_url().to_string())?;
         Ok::<_, String>(body["data"].take())
     };
+    let mut alertmanagers = Vec::new();
+    for known in list(&get("alertmanagers").await?["activeAlertmanagers"]) {
+        alertmanagers.push(sender(&client, known["url"].as_str().unwrap_or_default()).await);
+    }
     Ok(Told {
         targets: get("targets?state=active").await?,
         rules: get("rules?type=alert").await?,
         alerts: get("alerts").await?,
-        alertmanagers: get("alertmanagers").await?,
+        alertmanagers,
     })
+}
+
+/// Asks an Alertmanager whether it is ready. `url` is where Prometheus sends alerts: `http://HOST:9093/api/v2/alerts`.
+async fn sender(client: &reqwest::Client, url: &str) -> Sender {
+    let ready = format!("{}/-/ready", url.split_once("/api/").map_or(url, |(base, _)| base));
+    let found = match client.get(&ready).send().await {
+        Ok(answer) if answer.status().is_success() => Found::Ready,
+        Ok(answer) => Found::NotReady(answer.status().to_string()),
+        Err(error) => Found::NotReached(error.without_url().to_string()),
+    };
+    Sender { place: place_of(url), found }
+}
+
+/// The address and the port of a URL.
+fn place_of(url: &str) -> String {
+    let port = |url: &Url| url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    Url::parse(url)
+        .map_or_else(|_| url.to_owned(), |url| format!("{}{}", url.host_str().unwrap_or_default(), port(&url)))
 }
 
 fn judge(told: &Told) -> Vec<Check> {
     let mut checks = targets(&list(&told.targets["activeTargets"]));
     checks.push(rules(&told.rules));
-    if list(&told.alertmanagers["activeAlertmanagers"]).is_empty() {
-        let fix = "Start Alertmanager with ops/alertmanager/alertmanager.yml, and name it in prometheus.yml.";
-        checks.push(Check::warning(NAME, "Prometheus knows no Alertmanager: nobody is told of an alert", fix));
-    }
-    let firing = list(&told.alerts["alerts"])
-        .into_iter()
-        .filter(|alert| alert["state"] == "firing" && is_ours(&alert["labels"]["alertname"]));
+    checks.extend(senders(told));
+    let firing = list(&told.alerts["alerts"]).into_iter().filter(|alert| {
+        let name = &alert["labels"]["alertname"];
+        alert["state"] == "firing" && is_ours(name) && name != WATCHDOG
+    });
     let firing: Vec<Check> = firing.map(|alert| alert_of(&alert)).collect();
     if firing.is_empty() {
         checks.push(Check::ok(ALERTS, "none of ours fires"));
@@ -76,9 +118,47 @@ fn judge(told: &Told) -> Vec<Check> {
     checks
 }
 
+/// Whether each Alertmanager takes what it is told. One that is not reached from here is no trouble if Prometheus reaches it.
+fn senders(told: &Told) -> Vec<Check> {
+    const START: &str =
+        "Start Alertmanager with ops/alertmanager/start.sh; its log says why it ended, as without ALERT_WEBHOOK_URL.";
+    if told.alertmanagers.is_empty() {
+        let fix = "Start Alertmanager with ops/alertmanager/start.sh, and name it in prometheus.yml.";
+        return vec![Check::warning(NAME, "Prometheus knows no Alertmanager: nobody is told of an alert", fix)];
+    }
+    let targets = list(&told.targets["activeTargets"]);
+    let seen_by_prometheus = |place: &str| {
+        targets.iter().any(|target| {
+            let at = target["scrapeUrl"].as_str().map(place_of);
+            job(target) == ALERTMANAGER && target["health"] == "up" && at.as_deref() == Some(place)
+        })
+    };
+    let check = |sender: &Sender| match &sender.found {
+        Found::Ready => Check::ok(NAME, format!("Alertmanager at {} is ready", sender.place)),
+        Found::NotReady(answer) => Check::failed(
+            NAME,
+            format!("Alertmanager at {} is not ready ({answer}): nobody may be told of an alert", sender.place),
+            START,
+        ),
+        Found::NotReached(_) if seen_by_prometheus(&sender.place) => Check::ok(
+            NAME,
+            format!("Alertmanager at {} is not reached from here, and answers Prometheus", sender.place),
+        ),
+        Found::NotReached(error) => Check::warning(
+            NAME,
+            format!("Alertmanager at {} is not reached from here; whether it runs is not known: {error}", sender.place),
+            START,
+        ),
+    };
+    told.alertmanagers.iter().map(check).collect()
+}
+
+fn job(target: &Value) -> &str {
+    target["labels"]["job"].as_str().unwrap_or_default()
+}
+
 fn targets(targets: &[Value]) -> Vec<Check> {
-    let job = |target: &Value| target["labels"]["job"].as_str().unwrap_or_default().to_owned();
-    let seen: BTreeSet<String> = targets.iter().map(job).collect();
+    let seen: BTreeSet<&str> = targets.iter().map(job).collect();
     let mut checks: Vec<Check> = JOBS
         .iter()
         .filter(|job| !seen.contains(**job))
@@ -91,7 +171,8 @@ fn targets(targets: &[Value]) -> Vec<Check> {
             )
         })
         .collect();
-    for target in targets.iter().filter(|target| JOBS.contains(&job(target).as_str()) && target["health"] != "up") {
+    let watched = |target: &&Value| JOBS.iter().chain(&WATCHING).any(|known| *known == job(target));
+    for target in targets.iter().filter(watched).filter(|target| target["health"] != "up") {
         let place = target["labels"]["instance"].as_str().unwrap_or("?");
         let found = format!(
             "Prometheus can't scrape {} at {place}: {}",
@@ -102,6 +183,10 @@ fn targets(targets: &[Value]) -> Vec<Check> {
     }
     if checks.is_empty() {
         checks.push(Check::ok(NAME, format!("Prometheus scrapes {}", JOBS.join(", "))));
+    }
+    for missing in WATCHING.iter().filter(|job| !seen.contains(**job)) {
+        let found = format!("Prometheus has no target of the job {missing}: BillAlertsNotDelivered can't fire for it");
+        checks.push(Check::warning(NAME, found, "Give Prometheus the scrape jobs of ops/prometheus/prometheus.yml."));
     }
     checks
 }
@@ -153,16 +238,23 @@ mod tests {
 
     use super::*;
 
+    fn at(place: &str, found: Found) -> Sender {
+        Sender { place: place.to_owned(), found }
+    }
+
     fn told() -> Told {
-        let target =
-            |job: &str| json!({ "labels": { "job": job, "instance": "a:1" }, "health": "up", "lastError": "" });
+        let target = |job: &str| {
+            json!({ "labels": { "job": job, "instance": "a:1" }, "health": "up", "lastError": "",
+                "scrapeUrl": "http://a:1/metrics" })
+        };
+        let all: Vec<Value> = JOBS.into_iter().chain(WATCHING).map(target).collect();
         Told {
-            targets: json!({ "activeTargets": JOBS.map(target) }),
+            targets: json!({ "activeTargets": all }),
             rules: json!({ "groups": [{ "rules": [
                 { "name": "BillServiceDown", "health": "ok" }, { "name": "Other", "health": "err" },
             ] }] }),
             alerts: json!({ "alerts": [] }),
-            alertmanagers: json!({ "activeAlertmanagers": [{ "url": "http://a" }] }),
+            alertmanagers: vec![at("a:1", Found::Ready)],
         }
     }
 
@@ -182,8 +274,8 @@ mod tests {
             [(Outcome::Failed, "Prometheus can't scrape recharger at a:1: refused".to_owned())]
         );
         let missing = Told { targets: json!({ "activeTargets": [] }), rules: json!({ "groups": [] }), ..told() };
-        assert_eq!(troubles(&missing).len(), 5);
-        let silent = Told { alertmanagers: json!({ "activeAlertmanagers": [] }), ..told() };
+        assert_eq!(troubles(&missing).len(), 7);
+        let silent = Told { alertmanagers: Vec::new(), ..told() };
         assert_eq!(troubles(&silent)[0].0, Outcome::Warning);
         let alert = |name: &str, severity: &str, state: &str| {
             let labels = json!({ "alertname": name, "severity": severity });
@@ -192,6 +284,7 @@ mod tests {
         let alerts = json!({ "alerts": [
             alert("BillLedgerDrift", "critical", "firing"), alert("BillSweepLate", "warning", "firing"),
             alert("BillDeadLetters", "critical", "pending"), alert("NodeDown", "critical", "firing"),
+            alert("BillWatchdog", "none", "firing"),
         ] });
         assert_eq!(
             troubles(&Told { alerts, ..told() }),
@@ -200,5 +293,48 @@ mod tests {
                 (Outcome::Warning, "BillSweepLate fires (warning): so".to_owned()),
             ]
         );
+    }
+    #[test]
+    fn an_alertmanager_is_only_well_when_somebody_reaches_it() {
+        for (place, found, outcome) in [
+            ("a:1", Found::Ready, None),
+            ("a:1", Found::NotReady("503 Service Unavailable".to_owned()), Some(Outcome::Failed)),
+            ("a:1", Found::NotReached("no such host".to_owned()), None),
+            ("b:1", Found::NotReached("no such host".to_owned()), Some(Outcome::Warning)),
+        ] {
+            let told = Told { alertmanagers: vec![at(place, found)], ..told() };
+            assert_eq!(troubles(&told).first().map(|(outcome, _)| *outcome), outcome, "{place}");
+        }
+        let mut down = told();
+        down.targets["activeTargets"][5]["health"] = json!("down");
+        down.alertmanagers = vec![at("a:1", Found::NotReached("refused".to_owned()))];
+        let found: Vec<Outcome> = troubles(&down).into_iter().map(|(outcome, _)| outcome).collect();
+        assert_eq!(found, [Outcome::Failed, Outcome::Warning]);
+    }
+
+    #[tokio::test]
+    async fn an_alertmanager_is_asked_where_prometheus_sends_to() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        common::clients::install_tls();
+        let client = reqwest::Client::new();
+        for (line, is_ready) in [("200 OK", true), ("503 Service Unavailable", false)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let place = listener.local_addr().unwrap().to_string();
+            let answered = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 1024];
+                let length = stream.read(&mut asked).await.unwrap();
+                let answer = format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                String::from_utf8_lossy(&asked[..length]).into_owned()
+            });
+            let sender = sender(&client, &format!("http://{place}/prefix/api/v2/alerts")).await;
+            assert_eq!(sender.place, place);
+            assert!(matches!((&sender.found, is_ready), (Found::Ready, true) | (Found::NotReady(_), false)));
+            assert!(answered.await.unwrap().starts_with("GET /prefix/-/ready "));
+            let gone = super::sender(&client, &format!("http://{place}/api/v2/alerts")).await;
+            assert!(matches!(gone.found, Found::NotReached(_)), "nobody listens there any more");
+        }
     }
 }

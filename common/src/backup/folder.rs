@@ -1,12 +1,14 @@
 //! The folder of a backup, and what must be in it.
 
+use std::fs::Permissions;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::fs::{self, File};
+use tokio::fs::{self, DirBuilder, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{CHUNK, Saved};
@@ -16,6 +18,9 @@ use crate::clock::Timestamp;
 const FORMAT: u32 = 1;
 /// Written last.
 const MANIFEST: &str = "manifest.json";
+/// What only its owner may read and enter.
+const FOLDER: u32 = 0o700;
+const FILE: u32 = 0o600;
 /// A stream's settings and state.
 pub(super) const META: &str = "backup.json";
 /// A stream's messages and consumers, as the broker packs them.
@@ -60,11 +65,21 @@ impl Manifest {
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// A new one.
+    /// A new one, or one that is empty. Either way it is its owner's alone, and so is what comes into it: there are
+    /// customers' data in it.
     pub(super) async fn create(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).await.with_context(|| format!("making {}", path.display()))?;
-        let mut entries = fs::read_dir(path).await?;
-        ensure!(entries.next_entry().await?.is_none(), "{} is not empty: name a new folder", path.display());
+        let made = || format!("making {}", path.display());
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).await.with_context(made)?;
+        }
+        match private_folder(path).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let mut entries = fs::read_dir(path).await.with_context(made)?;
+                ensure!(entries.next_entry().await?.is_none(), "{} is not empty: name a new folder", path.display());
+                fs::set_permissions(path, Permissions::from_mode(FOLDER)).await.with_context(made)?;
+            }
+            other => other.with_context(made)?,
+        }
         Ok(Self(path.to_owned()))
     }
 
@@ -82,7 +97,7 @@ impl Folder {
     pub(super) async fn make_room(&self, stream: &str) -> anyhow::Result<()> {
         // Names of streams have no separators: the broker sees to that, and a manifest that was changed does not.
         ensure!(!stream.is_empty() && !stream.contains(['/', '\\', '.']), "{stream} is no name of a stream");
-        Ok(fs::create_dir(self.0.join(stream)).await?)
+        Ok(private_folder(&self.0.join(stream)).await?)
     }
 
     /// Says that everything is there: under its name only when it is whole.
@@ -122,9 +137,19 @@ impl Folder {
 
 /// Writes a file so that it is there after a power cut.
 pub(super) async fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut file = File::create(path).await.with_context(|| format!("writing {}", path.display()))?;
+    let mut file = private_file(path).await?;
     file.write_all(bytes).await?;
     Ok(file.sync_all().await?)
+}
+
+/// A new file, for its owner only whatever the umask is.
+pub(super) async fn private_file(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE).open(path).await;
+    file.with_context(|| format!("writing {}", path.display()))
+}
+
+async fn private_folder(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().mode(FOLDER).create(path).await
 }
 
 async fn sha256(path: &Path) -> anyhow::Result<String> {

@@ -6,10 +6,9 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use super::folder::{DATA, Entry, Folder, META, write};
+use super::folder::{DATA, Entry, Folder, META, private_file, write};
 use super::{CHUNK, IDLE, WHOLE, answer};
 
 /// What the broker says before it begins to send.
@@ -32,8 +31,7 @@ pub(super) async fn snapshot(client: &Client, folder: &Folder, stream: &str) -> 
     let subject = format!("$JS.API.STREAM.SNAPSHOT.{stream}");
     let beginning: Beginning = answer(&client.send_request(subject, request).await?.payload)?;
 
-    let path = folder.file(stream, DATA);
-    let mut file = File::create(&path).await.with_context(|| format!("writing {}", path.display()))?;
+    let mut file = private_file(&folder.file(stream, DATA)).await?;
     let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
     loop {
         let piece = tokio::time::timeout(IDLE, pieces.next()).await;

@@ -2,13 +2,15 @@
 //!
 //! A down migration drops tables and columns that the release before it does not know. What is in them is first put aside, in
 //! the schema `bill_kept`, in the same transaction; applying the migration again puts it back. What a down migration drops is
-//! not declared anywhere: it is tried in a savepoint, and looked at.
+//! not declared anywhere: it is tried in a savepoint, and looked at. Nobody else uses these tables from then on.
 
 mod keep;
+mod lock;
 mod put_back;
 mod shape;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -23,6 +25,8 @@ const APPLIED: &str = "_sqlx_migrations";
 const KEPT: &str = "bill_kept";
 /// The schema as the oldest release has it: nobody can want to go back behind it, unless to remove everything.
 pub const OLDEST: i64 = 13;
+/// How long whoever uses a table may take to end: services that stop take less.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far a rollback goes, and what it may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct Rollback {
     pub oldest: i64,
     /// Whether it need not be.
     pub lose_data: bool,
+    /// How long to wait for whoever uses one of the tables.
+    pub patience: Duration,
 }
 
 /// A migration, as the database has it.
@@ -50,18 +56,28 @@ pub struct Step {
     pub kept: Vec<String>,
 }
 
-/// Applies every migration that is missing, each with what was put aside when it was taken back. Returns a line for each
-/// table that got something back.
+/// Applies every migration that is missing, each in one transaction with what was put aside when it was taken back: nobody
+/// sees its tables without that. Returns a line for each table that got something back. Safe to repeat.
 ///
 /// # Errors
-/// What the database says. What was put aside stays there then.
+/// What the database says. What was not put back stays aside then, and its migration not applied.
 pub async fn up(migrator: &Migrator, pool: &PgPool) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     let kept = put_back::versions(&mut *pool.acquire().await?).await?;
-    for version in kept.into_iter().filter(|version| migrator.version_exists(*version)) {
-        migrator.run_to(version, pool).boxed().await?;
+    for version in kept {
+        let mut ups = migrator.iter().filter(|migration| !migration.migration_type.is_down_migration());
+        let Some(migration) = ups.clone().find(|migration| migration.version == version) else { continue };
+        if let Some(before) = ups.by_ref().take_while(|migration| migration.version < version).last() {
+            migrator.run_to(before.version, pool).boxed().await?;
+        }
         let mut tx = begin(pool).await?;
-        lines.extend(put_back::put_back(&mut tx, version).await?);
+        // Somebody else may have done all this while we waited for our turn.
+        if put_back::versions(&mut tx).await?.contains(&version) {
+            if !tx.list_applied_migrations(APPLIED).await?.iter().any(|applied| applied.version == version) {
+                tx.apply(APPLIED, migration).await?;
+            }
+            lines.extend(put_back::put_back(&mut tx, version).await?);
+        }
         tx.commit().await?;
     }
     migrator.run(pool).boxed().await?;
@@ -72,13 +88,29 @@ pub async fn up(migrator: &Migrator, pool: &PgPool) -> anyhow::Result<Vec<String
 ///
 /// # Errors
 /// When there is no such migration, when the database has one that this release does not know, when something would be
-/// lost that may not be, and what the database says. Nothing is changed then.
+/// lost that may not be or could not be put back, when others use the tables and don't let them go (they are named), and what
+/// the database says. Nothing is changed then.
 pub async fn down(migrator: &Migrator, pool: &PgPool, rollback: Rollback) -> anyhow::Result<Vec<String>> {
-    let Rollback { to, oldest, lose_data } = rollback;
-    anyhow::ensure!(to == 0 || migrator.version_exists(to), "there is no migration {to}");
     let mut tx = begin(pool).await?;
+    match taken_back(migrator, &mut tx, rollback).await {
+        Ok(lines) => {
+            tx.commit().await?;
+            Ok(lines)
+        }
+        Err(error) => {
+            tx.rollback().await?;
+            Err(if lock::in_use(&error) { lock::trouble(pool).await } else { error })
+        }
+    }
+}
+
+/// All of it, in the transaction that is open.
+async fn taken_back(migrator: &Migrator, tx: &mut PgConnection, rollback: Rollback) -> anyhow::Result<Vec<String>> {
+    let Rollback { to, oldest, lose_data, patience } = rollback;
+    anyhow::ensure!(to == 0 || migrator.version_exists(to), "there is no migration {to}");
+    lock::limit(tx, patience).await?;
     let mut lines = Vec::new();
-    let steps = read(migrator, &mut tx).await?;
+    let steps = read(migrator, tx).await?;
     if let Some(unknown) = steps.iter().find(|step| !step.known) {
         anyhow::bail!("the database has migration {}, which only a newer release can take back", unknown.version);
     }
@@ -88,17 +120,21 @@ pub async fn down(migrator: &Migrator, pool: &PgPool, rollback: Rollback) -> any
         lost.extend(steps.iter().flat_map(|step| &step.kept).map(|table| format!("{table} (put aside)")));
     }
     for step in steps.iter().rev().filter(|step| step.applied && step.version > to) {
-        for loss in trial(migrator, &mut tx, step.version).await? {
-            if !loss.has_data(&mut tx).await? {
+        let losses = trial(migrator, tx, step.version).await?;
+        // What the trial locked was let go with it.
+        lock::lock(tx, &losses).await?;
+        for loss in losses {
+            if !loss.has_data(tx).await? {
                 continue;
             }
             if behind {
                 lost.push(loss.to_string());
             } else {
-                lines.push(keep::keep(&mut tx, step.version, &loss).await?);
+                loss.can_be_put_back(tx, step.version).await?;
+                lines.push(keep::keep(tx, step.version, &loss).await?);
             }
         }
-        take_back(migrator, &mut tx, step.version).await?;
+        take_back(migrator, tx, step.version).await?;
         lines.push(format!("{:04} {} is taken back", step.version, step.description));
     }
     if behind {
@@ -108,9 +144,8 @@ pub async fn down(migrator: &Migrator, pool: &PgPool, rollback: Rollback) -> any
             lost.join(", ")
         );
         lines.extend(lost.iter().map(|table| format!("{table} is lost")));
-        sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {KEPT} CASCADE"))).execute(&mut *tx).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {KEPT} CASCADE"))).execute(tx).await?;
     }
-    tx.commit().await?;
     Ok(lines)
 }
 

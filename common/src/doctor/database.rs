@@ -159,15 +159,15 @@ pub(super) async fn migrations(connection: &mut PgConnection) -> Vec<Check> {
     compare(&known, &applied)
 }
 
-/// Whether the login has its service's role, and may write its tables.
+/// Whether the login has its service's role, and every right that its service's SQL needs.
 async fn rights(connection: &mut PgConnection, service: Service) -> Vec<Check> {
     let role = format!("bill_{}", service.name);
     let asked = async {
         let facts = repo::facts(connection).await?;
         let member = repo::has_role(connection, &role).await?;
-        Ok::<_, sqlx::Error>((facts, member, repo::unwritable(connection, service.writes).await?))
+        Ok::<_, sqlx::Error>((facts, member, repo::lacking(connection, service.rights).await?))
     };
-    let (facts, member, unwritable) = match asked.await {
+    let (facts, member, lacking) = match asked.await {
         Ok(told) => told,
         Err(error) => return vec![unanswered(RIGHTS, &error)],
     };
@@ -180,20 +180,27 @@ async fn rights(connection: &mut PgConnection, service: Service) -> Vec<Check> {
             format!("Give {} a login of its own with `bill-setup logins`.", service.name),
         )];
     }
-    if !unwritable.is_empty() {
-        let found = format!("{login} can't write {}", unwritable.join(", "));
+    if !lacking.is_empty() {
+        let lacking: Vec<String> =
+            lacking.iter().map(|(right, tables)| format!("{right} on {}", tables.join(", "))).collect();
+        let found = format!("{login} lacks {}", lacking.join("; "));
         let fix = match member {
-            Some(true) => "Run `bill-setup migrate up`: a table is missing, or its grant.".to_owned(),
+            Some(true) => format!(
+                "Run `bill-setup migrate up`. Where everything is applied, let an administrator grant that to {role}, in the words \
+                 of migrations/0013_roles.up.sql."
+            ),
             Some(false) => format!("Make the login a member of {role} with `bill-setup logins`."),
             None => "Let an administrator run migrations/0013_roles.up.sql, then `bill-setup logins`.".to_owned(),
         };
         return vec![Check::failed(RIGHTS, found, fix)];
     }
     match member {
-        Some(true) => vec![Check::ok(RIGHTS, format!("{login} has the role {role}, and writes its tables"))],
+        Some(true) => {
+            vec![Check::ok(RIGHTS, format!("{login} has the role {role}, and all rights that its SQL needs"))]
+        }
         Some(false) | None => vec![Check::warning(
             RIGHTS,
-            format!("{login} writes the tables, but not by the role {role}: it may do more than it needs"),
+            format!("{login} has all rights that its SQL needs, but not by the role {role}: it may do more"),
             format!("Give {} a login of its own with `bill-setup logins`.", service.name),
         )],
     }

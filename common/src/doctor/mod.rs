@@ -14,6 +14,7 @@ pub mod outside;
 mod program;
 mod repo;
 pub mod report;
+pub mod rights;
 pub mod setup;
 
 use std::future::Future;
@@ -24,6 +25,7 @@ use crate::config::Env;
 
 pub use program::{Arguments, USAGE_CODE, main};
 pub use report::{Check, Outcome, Report};
+pub use rights::Rights;
 
 /// How long one check may take: longer than any answer that is of use, and short enough for somebody who waits.
 pub const LIMIT: Duration = Duration::from_secs(15);
@@ -33,8 +35,8 @@ pub const LIMIT: Duration = Duration::from_secs(15);
 pub struct Service {
     /// Its name: its broker user, its consumers, its role in the database.
     pub name: &'static str,
-    /// The tables that it writes: each is asked whether it may.
-    pub writes: &'static [&'static str],
+    /// What its SQL needs: each is asked for.
+    pub rights: &'static [Rights],
 }
 
 /// What is the same for every service: database, broker, clock.

@@ -3,6 +3,7 @@
 use sqlx::{FromRow, PgConnection};
 
 use super::migrations::Applied;
+use super::rights::{Rights, pairs};
 use crate::clock::Timestamp;
 
 /// What any login may ask.
@@ -52,12 +53,21 @@ pub(super) async fn has_role(connection: &mut PgConnection, role: &str) -> sqlx:
         .await
 }
 
-/// Those of these tables that this login can't write into, or that are not there for it.
-pub(super) async fn unwritable(connection: &mut PgConnection, tables: &[&str]) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "SELECT t FROM unnest($1::text[]) AS w (t)
-          WHERE to_regclass(t) IS NULL OR NOT has_any_column_privilege(to_regclass(t), 'INSERT') ORDER BY t",
+/// Those of these rights, each on a table, that this login lacks: for every right the tables. One that is not there is lacked.
+pub(super) async fn lacking(
+    connection: &mut PgConnection,
+    rights: &'static [Rights],
+) -> sqlx::Result<Vec<(String, Vec<String>)>> {
+    let (rights, tables): (Vec<&str>, Vec<&str>) = pairs(rights).unzip();
+    // Some columns are enough: which ones, migrations say. Rows are deleted whole.
+    sqlx::query_as(
+        "SELECT w.wanted, array_agg(t ORDER BY t)
+           FROM unnest($1::text[], $2::text[]) AS w (wanted, t)
+          WHERE NOT COALESCE(CASE w.wanted WHEN 'DELETE' THEN has_table_privilege(to_regclass(t), w.wanted)
+                                           ELSE has_any_column_privilege(to_regclass(t), w.wanted) END, false)
+          GROUP BY w.wanted ORDER BY w.wanted",
     )
+    .bind(rights)
     .bind(tables)
     .fetch_all(connection)
     .await

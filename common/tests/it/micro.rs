@@ -76,6 +76,19 @@ async fn everybody_answers_people_who_look() {
     let endpoint = &stats[0]["endpoints"][0];
     assert_eq!((&endpoint["num_requests"], &endpoint["data"]["status"]), (&1.into(), &"not_ready".into()), "{stats:?}");
 
+    // Whoever asks can't have the answer published where it pleases.
+    let (setup, _) = connect(&server, "setup").await;
+    let mut elsewhere = setup.client().subscribe("recharges.forged.acme").await.unwrap();
+    setup.client().flush().await.unwrap();
+    for name in SERVICES.into_iter().filter(|name| *name != "recharger") {
+        let asked = viewer.client().publish_with_reply(health_subject(name), "recharges.forged.acme", "".into());
+        asked.await.unwrap();
+        // It answers the next, and so has answered that one.
+        viewer.client().request(health_subject(name), "".into()).await.unwrap();
+    }
+    setup.client().publish("recharges.forged.acme", "the last".into()).await.unwrap();
+    assert_eq!(elsewhere.next().await.unwrap().payload, "the last");
+
     shutdown.give();
     for service in services {
         service.await.unwrap();

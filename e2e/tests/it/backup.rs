@@ -1,6 +1,8 @@
 //! Everything is lost but Stripe and the KMS: what the scripts of `ops/backup` saved is brought back into new servers, and the
 //! books agree. What was charged after the backup is told, and nobody is charged twice.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -108,6 +110,7 @@ async fn backup_wipe_restore_reconcile_equal() -> anyhow::Result<()> {
     let (worked, said) = script("backup.sh", &saved, &stack.database, &stack.nats).await?;
     ensure!(worked, "{said}");
     let before = position(&stack, streams::WEBHOOKS, "recharger").await?;
+    only_the_owner_reads_streams(&stack, &folder.join("streams")).await?;
 
     // Stripe's clock is put back meanwhile: afterwards it has forgotten the key of this charge.
     stack.client.stripe_sim("clock", &json!({ "advance_seconds": -MORE_THAN_A_DAY })).await?;
@@ -174,6 +177,32 @@ async fn backup_wipe_restore_reconcile_equal() -> anyhow::Result<()> {
     assert_eq!(payments(&stack).await?, 4);
     std::fs::remove_dir_all(&folder)?;
     stack.stop().await
+}
+
+/// Without the script, which sees to that by itself, and in a folder that somebody made before.
+async fn only_the_owner_reads_streams(stack: &Stack, folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir(folder)?;
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    let command = format!("umask 000 && exec \"$0\" streams backup {}", folder.display());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &command]).arg(service::program("bill-setup")?);
+    let status = shell.env("NATS_URL", stack.nats.url()).env("DATABASE_URL", stack.database.url()).status().await?;
+    ensure!(status.success(), "{status}");
+    let mut paths = vec![folder.to_owned()];
+    let mut seen = 0;
+    while let Some(path) = paths.pop() {
+        let found = std::fs::metadata(&path)?;
+        let wanted = if found.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(found.permissions().mode() & 0o777, wanted, "{}", path.display());
+        seen += 1;
+        if found.is_dir() {
+            for entry in std::fs::read_dir(&path)? {
+                paths.push(entry?.path());
+            }
+        }
+    }
+    ensure!(seen > 20, "a folder, a manifest, and three of each of seven streams: {seen}");
+    Ok(())
 }
 
 /// A backup without its last file, or with a byte of another, is refused before anything is written.

@@ -165,3 +165,28 @@ fn litellm_as_backend_needs_its_own() -> anyhow::Result<()> {
     litellm.extend([("LITELLM_URL", "https://litellm.example"), ("LITELLM_MASTER_KEY", "hunter2"), ("LISTEN", "here")]);
     check(service, &litellm, &["LITELLM_MASTER_KEY", "LISTEN"])
 }
+
+/// What stands in a README as a setting can be set in `.env`, but for what the compose file decides itself.
+#[test]
+fn the_compose_file_passes_every_setting_on() -> anyhow::Result<()> {
+    let decided = ["LISTEN", "BIND", "API_AUTH", "DEV_ROUTES"];
+    let root = xtask::paths::root();
+    let compose = std::fs::read_to_string(root.join("docker-compose.yml"))?;
+    let mut settings = 0;
+    for service in ["ingress", "recharger", "ledger", "syncer"] {
+        let page = std::fs::read_to_string(root.join(service).join("README.md"))?;
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        for name in rows.flat_map(|row| row.split(['`', ',', ' '])) {
+            let is_setting = name.len() > 3 && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            // Methods of routes have no underscore, and neither have three settings.
+            if !is_setting || !(name.contains('_') || ["CONCURRENCY", "LISTEN", "BIND"].contains(&name)) {
+                continue;
+            }
+            settings += 1;
+            let passed = compose.contains(&format!(" {name}: ")) || decided.contains(&name);
+            anyhow::ensure!(passed, "docker-compose.yml does not pass {name} on to {service}");
+        }
+    }
+    anyhow::ensure!(settings > 40, "{settings} settings were found: is the test still reading the tables?");
+    Ok(())
+}

@@ -8,9 +8,9 @@ use common::broker::Definitions;
 use common::doctor::{Check, Outcome, Report};
 use e2e::service::program;
 use e2e::stack::{self, STRIPE_KEY};
-use e2e::{Options, Stack, books};
+use e2e::{Options, Stack, books, wait};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::process::Command;
 use xtask::nats::{self, NatsServer};
 use xtask::{paths, ports};
@@ -65,6 +65,13 @@ impl Patient {
         Ok(report)
     }
 
+    /// Whether a command works, and what it says.
+    async fn ask(&self, name: &str, words: &str) -> anyhow::Result<(bool, String)> {
+        let mut command = Command::new(program(name)?);
+        let output = command.args(words.split_whitespace()).envs(&self.shared).stdin(Stdio::null()).output().await?;
+        Ok((output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()))
+    }
+
     async fn doctor(&self, name: &str, changed: &[(&str, &str)]) -> anyhow::Result<Report> {
         self.look(name, "doctor --json", changed).await
     }
@@ -104,12 +111,13 @@ async fn a_healthy_system_is_found_well_and_each_sickness_is_named() -> anyhow::
     database(&patient, &stack).await?;
     broker(&patient, &stack).await?;
     outside(&patient, &stack).await?;
+    late(&patient, &stack).await?;
     configuration(&patient).await?;
     api(&patient).await?;
     // It is as it was, and the recharge left nothing behind.
     well(&patient).await?;
     let totals = books::quiet_and_balanced(&stack).await?;
-    assert_eq!((totals.succeeded, totals.captured), (1, 0));
+    assert_eq!((totals.succeeded, totals.captured), (3, 0));
     stack.stop().await
 }
 
@@ -155,6 +163,15 @@ async fn database(patient: &Patient, stack: &Stack) -> anyhow::Result<()> {
     // Another service's login does not write the ledger's tables.
     let other = stack.database.url_of("syncer")?;
     patient.names("ledger", &[("DATABASE_URL", &other)], "database rights", "ledger_entries").await?;
+
+    // Rights that somebody took away: to change, and to read what another service writes.
+    for (service, right, table) in [("recharger", "UPDATE", "refunds"), ("ingress", "SELECT", "quota_targets")] {
+        let change = |what: &str, role: &str| AssertSqlSafe(format!("{what} {right} ON {table} {role} bill_{service}"));
+        sqlx::raw_sql(change("REVOKE", "FROM")).execute(&stack.pool).await?;
+        let found = format!("bill_{service}_login lacks {right} on {table}");
+        patient.names(service, &[], "database rights", &found).await?;
+        sqlx::raw_sql(change("GRANT", "TO")).execute(&stack.pool).await?;
+    }
 
     let last = forget_the_last_migration(&stack.pool).await?;
     let name = format!("not applied: {:04} ", last.0);
@@ -239,6 +256,61 @@ async fn outside(patient: &Patient, stack: &Stack) -> anyhow::Result<()> {
     let names: Vec<&str> = failed(&live).iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["Stripe", "public URL"], "{}", live.to_table());
     Ok(())
+}
+
+/// Whoever's quota takes too long gets the money back all the same; where that is not possible yet, it is told how.
+async fn late(patient: &Patient, stack: &Stack) -> anyhow::Result<()> {
+    stack.client.kms_sim("faults", &json!(["down:600"])).await?;
+    let report = patient.look("bill", "--json doctor --recharge --patience 1", &[]).await?;
+    let check = |name: &str| report.checks.iter().find(|check| check.name == name);
+    let (there, back) = (check("recharge").context("no recharge")?, check("refund").context("no refund")?);
+    ensure!(
+        there.found.contains("is not settled after 1 s") && back.outcome == Outcome::Failed,
+        "{}",
+        report.to_table()
+    );
+    let fix = back.fix.as_deref().unwrap_or_default();
+    let refund = fix.split('`').find(|words| words.starts_with("bill refund ")).context("no way to finish it")?;
+    let open = check("afterwards").context("nothing about the organization")?;
+    ensure!(open.outcome == Outcome::Warning && open.found.contains("left open"), "{}", report.to_table());
+    // As it says: the refund is possible when the recharge has settled.
+    stack.client.kms_heals().await?;
+    wait::until("the refund that it names", || async {
+        let said = patient.ask("bill", &format!("{} --yes", refund.trim_start_matches("bill "))).await?;
+        ensure!(said.0, "{}", said.1);
+        Ok(())
+    })
+    .await?;
+    let close = open.fix.as_deref().and_then(|fix| fix.split('`').nth(1)).context("no way to close it")?;
+    let (worked, said) = patient.ask("bill", &format!("{} --yes", close.trim_start_matches("bill "))).await?;
+    ensure!(worked, "{said}");
+
+    // It settles while the refund is being asked for.
+    let before = early_refunds(&stack.pool).await?;
+    stack.client.kms_sim("faults", &json!(["down:600"])).await?;
+    let look = patient.look("bill", "--json doctor --recharge --patience 8", &[]);
+    let heal = async {
+        wait::until("a refund that comes too early", || async {
+            ensure!(early_refunds(&stack.pool).await? > before, "none");
+            Ok(())
+        })
+        .await?;
+        stack.client.kms_heals().await
+    };
+    let (report, healed) = tokio::join!(look, heal);
+    healed?;
+    let report = report?;
+    only(&report, "recharge", "is not settled after 8 s")?;
+    for step in ["refund", "afterwards"] {
+        let check = report.checks.iter().find(|check| check.name == step).context(step)?;
+        ensure!(check.outcome == Outcome::Ok, "{}", report.to_table());
+    }
+    Ok(())
+}
+
+async fn early_refunds(pool: &PgPool) -> anyhow::Result<i64> {
+    let sql = "SELECT count(*) FROM webhook_events WHERE event_type = 'refund_requested' AND decision = 'skipped' AND reason = 'in_flight'";
+    Ok(sqlx::query_scalar(sql).fetch_one(pool).await?)
 }
 
 async fn configuration(patient: &Patient) -> anyhow::Result<()> {

@@ -1,15 +1,17 @@
 //! A release is taken back with its migrations, and applied again: whatever was in the tables is there again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::ensure;
 use common::config::Secret;
-use common::db::rollback::{self, OLDEST, Rollback};
+use common::db::rollback::{self, OLDEST, PATIENCE, Rollback};
 use common::db::{self, MIGRATOR};
 use e2e::client::limit_exceeded;
 use e2e::{Options, Stack, books, service, wait};
 use serde_json::json;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
 use tokio::process::Command;
 
@@ -105,12 +107,12 @@ fn migration(version: i64, kind: MigrationType, sql: &'static str) -> Migration 
     Migration::new(version, "made up".into(), kind, sql.into_sql_str(), false)
 }
 
-/// Everything that a later release may do: tables that refer to each other, columns of a table that nobody may change, one that
-/// changes its type, numbers that the database gives.
+/// Everything that a later release may do: tables that refer to each other, columns of a table that nobody may change, one
+/// without values that changes its type, numbers that the database gives.
 fn made_up() -> Migrator {
     use MigrationType::{ReversibleDown, ReversibleUp};
     let (first, second) = (
-        "CREATE TABLE entries (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, amount integer NOT NULL);
+        "CREATE TABLE entries (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, amount integer NOT NULL, code integer);
          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'append-only'; END $$;
          CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION refuse();
          ALTER TABLE entries ENABLE ALWAYS TRIGGER append_only;",
@@ -130,8 +132,8 @@ fn made_up() -> Migrator {
             ReversibleDown,
             "DROP TABLE a_children, z_parents; DROP FUNCTION count_it; ALTER TABLE entries DROP COLUMN note, DROP COLUMN doubled",
         ),
-        migration(3, ReversibleUp, "ALTER TABLE entries ALTER COLUMN amount TYPE bigint"),
-        migration(3, ReversibleDown, "ALTER TABLE entries ALTER COLUMN amount TYPE integer"),
+        migration(3, ReversibleUp, "ALTER TABLE entries ALTER COLUMN code TYPE bigint"),
+        migration(3, ReversibleDown, "ALTER TABLE entries ALTER COLUMN code TYPE integer"),
     ])
 }
 
@@ -144,6 +146,12 @@ async fn fresh(name: &str) -> anyhow::Result<PgPool> {
     db::pool(&Secret::new(format!("{server}/{name}")), "rollback", 2)
 }
 
+/// More connections to the same database, by another name.
+async fn another(pool: &PgPool, name: &str) -> anyhow::Result<PgPool> {
+    let options = (*pool.connect_options()).clone().application_name(name);
+    Ok(PgPoolOptions::new().max_connections(2).connect_with(options).await?)
+}
+
 #[tokio::test]
 async fn tables_columns_triggers_and_numbers_of_any_migration_come_back() -> anyhow::Result<()> {
     let (pool, migrator) = (fresh("any").await?, made_up());
@@ -153,7 +161,9 @@ async fn tables_columns_triggers_and_numbers_of_any_migration_come_back() -> any
         INSERT INTO a_children (entry, parent) VALUES (1, 1), (3, 2);";
     sqlx::raw_sql(rows).execute(&pool).await?;
     let before = checksums(&pool).await?;
-    let down = |to, oldest, lose_data| rollback::down(&migrator, &pool, Rollback { to, oldest, lose_data });
+    let down = |to, oldest, lose_data| {
+        rollback::down(&migrator, &pool, Rollback { to, oldest, lose_data, patience: PATIENCE })
+    };
 
     // It can be tried as often as one likes, and the release before writes meanwhile.
     for _ in 0..2 {
@@ -169,6 +179,12 @@ async fn tables_columns_triggers_and_numbers_of_any_migration_come_back() -> any
     // Whoever has rows behind the line must say that they may be lost, and nothing is half done.
     let error = down(0, 1, false).await.unwrap_err().to_string();
     ensure!(error.contains("entries") && error.contains("a_children (put aside)"), "{error}");
+    // What can't be put back leaves no table that somebody could write into meanwhile.
+    sqlx::raw_sql("UPDATE bill_kept.\"0002_z_parents\" SET id = NULL WHERE id = 1").execute(&pool).await?;
+    let aside = checksums(&pool).await?;
+    ensure!(rollback::up(&migrator, &pool).await.is_err());
+    assert_eq!(checksums(&pool).await?, aside);
+    sqlx::raw_sql("UPDATE bill_kept.\"0002_z_parents\" SET id = 1 WHERE id IS NULL").execute(&pool).await?;
     rollback::up(&migrator, &pool).await?;
     let notes: Vec<Option<String>> =
         sqlx::query_scalar("SELECT note FROM entries ORDER BY id").fetch_all(&pool).await?;
@@ -190,6 +206,12 @@ async fn tables_columns_triggers_and_numbers_of_any_migration_come_back() -> any
     .fetch_one(&pool)
     .await?;
     assert_eq!(always, "A");
+    // The release before would go on writing this column: what came first could not be told from it.
+    sqlx::query("INSERT INTO entries (amount, code) VALUES (5, 5)").execute(&pool).await?;
+    let before = checksums(&pool).await?;
+    let error = down(1, 1, false).await.unwrap_err().to_string();
+    ensure!(error.contains("entries (code) has values, and would have another type"), "{error}");
+    assert_eq!(checksums(&pool).await?, before);
     ensure!(down(0, 1, true).await?.iter().any(|line| line == "entries is lost"));
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'bill_kept') AND tablename <> '_sqlx_migrations'")
         .fetch_one(&pool)
@@ -199,12 +221,65 @@ async fn tables_columns_triggers_and_numbers_of_any_migration_come_back() -> any
     Ok(())
 }
 
-/// What is dropped is put aside. What a migration that is taken back would change or delete is not: so none does.
+/// Waits until so many sessions of this database wait for a lock.
+async fn waiting(pool: &PgPool, sessions: i64) -> anyhow::Result<()> {
+    wait::until("sessions to wait for a lock", || async {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let found: i64 = sqlx::query_scalar(sql).fetch_one(pool).await?;
+        ensure!(found == sessions, "{found}");
+        Ok(())
+    })
+    .await
+}
+
+/// Services ought to be stopped before. Where one is not, what it was told is committed is kept, or nothing is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_meanwhile_loses_nothing() -> anyhow::Result<()> {
+    const ROW: &str = "INSERT INTO z_parents (\"odd \"\"name\") VALUES ('p')";
+    let (pool, migrator) = (fresh("writer").await?, made_up());
+    let (look, writer) = (another(&pool, "look").await?, another(&pool, "writer").await?);
+    rollback::up(&migrator, &pool).await?;
+    sqlx::query(ROW).execute(&pool).await?;
+    let (mut first, mut second) = (writer.begin().await?, writer.begin().await?);
+    sqlx::query(ROW).execute(&mut *first).await?;
+
+    let before = checksums(&look).await?;
+    let hasty = Rollback { to: 1, oldest: 1, lose_data: false, patience: Duration::from_millis(100) };
+    let error = rollback::down(&migrator, &pool, hasty).await.unwrap_err().to_string();
+    ensure!(error.contains("in use by writer as ") && error.contains("Stop every service"), "{error}");
+    assert_eq!(checksums(&look).await?, before);
+
+    // The first holds up the trial. The second waits behind it, and comes in when what the trial locked is let go.
+    let patient = Rollback { patience: Duration::from_secs(60), ..hasty };
+    let down = tokio::spawn({
+        let (migrator, pool) = (made_up(), pool.clone());
+        async move { rollback::down(&migrator, &pool, patient).await }
+    });
+    waiting(&look, 1).await?;
+    let second = tokio::spawn(async move {
+        sqlx::query(ROW).execute(&mut *second).await?;
+        anyhow::Ok(second)
+    });
+    waiting(&look, 2).await?;
+    first.commit().await?;
+    let second = second.await??;
+    waiting(&look, 1).await?;
+    second.commit().await?;
+    let lines = down.await??;
+    ensure!(lines.iter().any(|line| line.starts_with("3 rows of z_parents are put aside")), "{lines:?}");
+    for pool in [look, writer, pool] {
+        pool.close().await;
+    }
+    Ok(())
+}
+
+/// What is dropped is put aside. What a migration that is taken back would change, convert or delete is not: so none does.
 #[test]
 fn no_migration_that_is_taken_back_changes_rows() {
     for migration in MIGRATOR.iter().filter(|one| one.migration_type.is_down_migration() && one.version > OLDEST) {
         let sql = migration.sql.as_str().to_uppercase();
-        for word in ["UPDATE ", "DELETE FROM", "TRUNCATE", "INSERT INTO"] {
+        for word in ["UPDATE ", "DELETE FROM", "TRUNCATE", "INSERT INTO", " TYPE "] {
             assert!(!sql.contains(word), "{} {}: {word}", migration.version, migration.description);
         }
     }

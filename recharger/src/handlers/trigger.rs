@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::Recharger;
-use crate::charge::charge;
+use crate::charge::{charge, is_forgotten};
 use crate::deadlines::{Times, next_look};
 use crate::decide::{Decision, Plan, Trigger, brake, decide, rests_until};
 use crate::metrics::Step;
@@ -85,7 +85,14 @@ impl Recharger {
         }
         let now = self.clock.now();
         let certain = charge(&self.stripe, &record, incoming.received_at, attempt, now).await?;
-        self.record_outcome(&record, certain, None).await
+        let mut said = self.record_outcome(&record, certain, None).await?;
+        // What was found may have been given back since.
+        if is_forgotten(incoming.received_at, now)
+            && let Some(found) = self.read(record.recharge_id).await?
+        {
+            said.extend(self.match_refunds(&found).await?);
+        }
+        Ok(said)
     }
 
     async fn claim(&self, incoming: &Incoming<'_>) -> Result<Claim, Failure> {

@@ -252,6 +252,21 @@ async fn a_trigger_that_comes_back_with_a_backup_finds_its_payment() -> anyhow::
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_back_before_the_trigger_came_again_is_given_back() -> anyhow::Result<()> {
+    let scene = Scene::new("pm_card_visa").await?;
+    let trigger = scene.world.limit_exceeded("evt_1", "500", 1);
+    let first = scene.charged().await?;
+    refund_at_stripe(&scene, &first, None).await?;
+    let forgotten = "DELETE FROM recharge_records; DELETE FROM webhook_events; DELETE FROM recharge_state";
+    sqlx::raw_sql(forgotten).execute(&scene.world.pool).await?;
+    scene.later(MINUTES(25 * 60)).await?;
+    let said = scene.recharger.handle(&trigger).await?;
+    assert_eq!(scene.state(first.recharge_id).await?, "refunded", "{:?}", subjects(&said));
+    assert_eq!((scene.world.succeeded().await?, scene.world.held().await?), (1, 0));
+    scene.world.remove().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_trigger_that_nobody_answered_is_charged_once() -> anyhow::Result<()> {
     let scene = Scene::new("pm_card_visa").await?;
     let trigger = scene.world.limit_exceeded("evt_1", "500", 1);

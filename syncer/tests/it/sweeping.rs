@@ -45,7 +45,7 @@ async fn a_low_balance_is_said_with_its_numbers() {
         if low {
             let event = crate::world::only::<QuotaLowV1>(said);
             let id = world.number("SELECT id FROM usage_snapshots").await;
-            assert_eq!(event.id.as_str(), format!("quotas.low:usage_{id}"));
+            assert_eq!(event.id.as_str(), format!("quotas.low:usage_{id}_1800000000123456"));
             assert_eq!((event.correlationid, event.subject.unwrap().as_str()), (event.id, "acme"));
             assert_eq!((event.data.usage, event.data.quota), (decimal(usage), decimal("500")));
             assert_eq!(event.data.available, decimal("500") - decimal(usage));

@@ -157,14 +157,16 @@ fn call_name(request: &RequestBuilder) -> String {
     format!("{verb} {resource}")
 }
 
+/// A key that is not accepted has a name of its own: what is refused otherwise may be a mistake of whoever called us.
 fn result_name(outcome: &Result<Bytes, StripeFault>) -> &'static str {
-    match outcome.as_ref().map_err(|fault| &fault.kind) {
+    match outcome.as_ref().map_err(|fault| (&fault.kind, fault.status)) {
         Ok(_) => "ok",
-        Err(FaultKind::Declined { .. }) => "declined",
-        Err(FaultKind::AuthenticationRequired { .. }) => "authentication_required",
-        Err(FaultKind::Busy) => "busy",
-        Err(FaultKind::Unknown { .. }) => "unknown",
-        Err(FaultKind::Refused { .. }) => "refused",
+        Err((FaultKind::Declined { .. }, _)) => "declined",
+        Err((FaultKind::AuthenticationRequired { .. }, _)) => "authentication_required",
+        Err((FaultKind::Busy, _)) => "busy",
+        Err((FaultKind::Unknown { .. }, _)) => "unknown",
+        Err((FaultKind::Refused { .. }, Some(401 | 403))) => "unauthorized",
+        Err((FaultKind::Refused { .. }, _)) => "refused",
     }
 }
 
@@ -195,5 +197,21 @@ fn answer_headers(headers: &HeaderMap) -> AnswerHeaders {
         should_retry: text("stripe-should-retry").and_then(|value| value.parse().ok()),
         replayed: text("idempotent-replayed") == Some("true"),
         retry_after: text("retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_not_accepted_is_counted_apart_from_a_mistake_in_what_was_asked() {
+        let body = br#"{"error":{"type":"invalid_request_error","message":"no"}}"#;
+        for (status, name) in [(401, "unauthorized"), (403, "unauthorized"), (400, "refused"), (404, "refused")] {
+            assert_eq!(result_name(&Err(classify(status, &AnswerHeaders::default(), body))), name, "{status}");
+        }
+        assert_eq!(result_name(&Err(classify(429, &AnswerHeaders::default(), body))), "busy");
+        // A proxy's own page says nothing of our key.
+        assert_eq!(result_name(&Err(classify(403, &AnswerHeaders::default(), b"<html>"))), "unknown");
     }
 }

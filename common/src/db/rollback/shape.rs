@@ -26,6 +26,8 @@ pub(super) struct Loss {
     pub(super) table: String,
     /// These columns.
     pub(super) columns: Vec<String>,
+    /// Those of them that stay under their names, as another type.
+    pub(super) retyped: Vec<String>,
     /// The primary key of the table, where it stays.
     pub(super) key: Option<Vec<String>>,
 }
@@ -58,8 +60,10 @@ pub(super) fn losses(before: Shape, after: &Shape) -> Vec<Loss> {
         let stays = after.get(&table);
         let gone = columns.into_iter().filter(|column| stays.is_none_or(|after| !after.columns.contains(column)));
         let columns: Vec<String> = gone.map(|(name, _)| name).collect();
+        let is_there = |name: &String| stays.is_some_and(|after| after.columns.iter().any(|(other, _)| other == name));
         if !columns.is_empty() {
-            losses.push(Loss { table, columns, key: stays.map(|_| key) });
+            let retyped = columns.iter().filter(|name| is_there(name)).cloned().collect();
+            losses.push(Loss { table, columns, retyped, key: stays.map(|_| key) });
         }
     }
     losses
@@ -71,10 +75,29 @@ impl Loss {
         let table = quoted(&self.table);
         let sql = match self.key {
             None => format!("SELECT EXISTS (SELECT FROM {table})"),
-            Some(_) => format!("SELECT EXISTS (SELECT FROM {table} WHERE num_nonnulls({}) > 0)", list(&self.columns)),
+            Some(_) => return has_values(connection, &self.table, &self.columns).await,
         };
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
     }
+
+    /// Refuses what the release before goes on writing under the same name: putting back would overwrite it.
+    pub(super) async fn can_be_put_back(&self, connection: &mut PgConnection, version: i64) -> anyhow::Result<()> {
+        let clash = !self.retyped.is_empty() && has_values(connection, &self.table, &self.retyped).await?;
+        anyhow::ensure!(
+            !clash,
+            "migration {version:04} can't be taken back: {} ({}) has values, and would have another type; what is written \
+             meanwhile could not be told from what was put aside",
+            self.table,
+            self.retyped.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// Whether one of these columns is not null in any row.
+async fn has_values(connection: &mut PgConnection, table: &str, columns: &[String]) -> sqlx::Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE num_nonnulls({}) > 0)", quoted(table), list(columns));
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
 }
 
 impl fmt::Display for Loss {
@@ -109,6 +132,7 @@ mod tests {
         let lost = losses(before, &after);
         let words: Vec<String> = lost.iter().map(ToString::to_string).collect();
         assert_eq!(words, ["a (x, y)", "b"]);
+        assert_eq!((lost[0].retyped.as_slice(), lost[1].retyped.len()), (["y".to_owned()].as_slice(), 0));
         assert_eq!((lost[0].key.as_deref(), &lost[1].key), (Some(["id".to_owned()].as_slice()), &None));
     }
 }

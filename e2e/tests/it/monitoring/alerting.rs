@@ -16,8 +16,12 @@ use xtask::ports;
 use xtask::process::{ManagedChild, Output, Program};
 use xtask::tools::{self, Tools};
 
+use super::{asked, rules};
+
 /// Every span of the committed files is so many times shorter here: five minutes are ten seconds.
 const QUICKER: u64 = 30;
+/// What Prometheus counts for each Alertmanager is not there before it has failed to reach it.
+const ONLY_AFTER_A_FAILURE: &str = "prometheus_notifications_errors_total";
 const ALERT: &str = "BillQuotaBackendErrors";
 
 /// The text with every span (`5m`, `1h`) shortened. What is compared with a number of seconds stays as it is.
@@ -115,11 +119,11 @@ impl Receiver {
         alerts.filter(|(_, alert)| alert["labels"]["alertname"] == name).collect()
     }
 
-    async fn hears(&self, watch: &mut Watch, status: &str) -> anyhow::Result<(Value, Value)> {
+    async fn hears(&self, watch: &mut Watch, name: &str, status: &str) -> anyhow::Result<(Value, Value)> {
         let watch = tokio::sync::Mutex::new(watch);
-        wait::until(&format!("{ALERT} to be {status}"), || async {
+        wait::until(&format!("{name} to be {status}"), || async {
             watch.lock().await.check_running()?;
-            let told = self.told_of(ALERT);
+            let told = self.told_of(name);
             let found = told.iter().find(|(_, alert)| alert["status"] == status).cloned();
             found.with_context(|| format!("{} messages, not that one", told.len()))
         })
@@ -147,7 +151,8 @@ impl Watch {
         let read = |file: &str| fs::read_to_string(ops.join(file)).context(file.to_owned());
         let config = with_targets(&read("prometheus/prometheus.yml")?, stack)?;
         ensure!(config.contains("alertmanager:9093"), "no Alertmanager is told");
-        let config = config.replace("alertmanager:9093", &sender);
+        ensure!(config.contains("localhost:9090"), "Prometheus does not watch itself");
+        let config = config.replace("alertmanager:9093", &sender).replace("localhost:9090", &address);
         fs::write(folder.join("prometheus.yml"), quicker(&config))?;
         fs::write(folder.join("alerts.yml"), quicker(&read("prometheus/alerts.yml")?))?;
         fs::write(folder.join("routes.yml"), quicker(&read("alertmanager/alertmanager.yml")?))?;
@@ -155,7 +160,8 @@ impl Watch {
         let start = Program::new("sh").arg(ops.join("alertmanager/start.sh"));
         let start = start.env("ALERTMANAGER", alertmanager).env("ALERTMANAGER_CONFIG", folder.join("routes.yml"));
         let start = start.env("ALERTMANAGER_STORAGE", folder).env("ALERT_WEBHOOK_URL_FILE", folder.join("url"));
-        let start = start.env_remove("ALERT_WEBHOOK_URL");
+        let start = start.env_remove("ALERT_WEBHOOK_URL").env_remove("ALERT_WATCHDOG_URL_FILE");
+        let start = start.env("ALERT_WATCHDOG_URL", tell);
         let start = start.arg(format!("--web.listen-address={sender}")).arg("--cluster.listen-address=");
         let server = Program::new(prometheus).arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
         let server = server.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
@@ -187,7 +193,12 @@ impl Watch {
             watch.check_running()?;
             let targets = watch.get("/api/v1/targets?state=active").await?;
             let up = each(&targets["activeTargets"]).filter(|target| target["health"] == "up").count();
-            ensure!(up == processes, "{up} of {processes} are reached: {targets}");
+            // Those two watch themselves, too.
+            ensure!(up == processes + 2, "{up} of {processes} and two more are reached: {targets}");
+            for (name, _) in asked::OF_THE_WATCH.iter().filter(|(name, _)| *name != ONLY_AFTER_A_FAILURE) {
+                let found = watch.get(&format!("/api/v1/query?query={name}")).await?;
+                ensure!(each(&found["result"]).next().is_some(), "there is no {name}");
+            }
             let groups = watch.get("/api/v1/rules").await?;
             for rule in each(&groups["groups"]).flat_map(|group| each(&group["rules"])) {
                 ensure!(rule["health"] == "ok", "{} is {}: {}", rule["name"], rule["health"], rule["lastError"]);
@@ -214,18 +225,22 @@ fn each(list: &Value) -> impl Iterator<Item = &Value> {
 /// With two replicas of each service: rules that take one for granted would not work out.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kms_goes_away_and_somebody_is_told_until_it_is_back() -> anyhow::Result<()> {
-    let options = Options { replicas: 2, ..Options::default() };
-    let stack = Stack::start(options.with("SWEEP_INTERVAL", "500ms").with("WEBHOOK_WAIT_MS", "0")).await?;
+    // The backend is asked at each sweep: what services wait between two tries is not shortened, as the alert's window is.
+    let options =
+        Options { replicas: 2, ..Options::default() }.with("SWEEP_INTERVAL", "500ms").with("SWEEP_REPEAT", "0s");
+    let stack = Stack::start(options.with("WEBHOOK_WAIT_MS", "0")).await?;
     let team = stack.client.ready_organization("acme", "pm_card_visa", json!({})).await?;
     let (receiver, url) = Receiver::start().await?;
     let mut watch = tokio::task::block_in_place(|| Watch::start(&stack, &url))?;
     watch.sees_everything(stack.services.len()).await?;
     assert!(receiver.told_of(ALERT).is_empty());
+    let (receiver_name, _) = receiver.hears(&mut watch, rules::WATCHDOG, "firing").await?;
+    assert_eq!(receiver_name, "watchdog", "the sign of life goes its own way");
 
     stack.client.kms_sim("faults", &json!(["down:600"])).await?;
     let (status, answer) = stack.client.webhook(&stack.client.ingress, limit_exceeded(&team, "800", "800", 1)).await?;
     ensure!(status == 202, "{status} {answer}");
-    let (receiver_name, alert) = receiver.hears(&mut watch, "firing").await?;
+    let (receiver_name, alert) = receiver.hears(&mut watch, ALERT, "firing").await?;
     assert_eq!(receiver_name, "critical");
     assert_eq!((&alert["labels"]["severity"], &alert["labels"]["backend"]), (&json!("critical"), &json!("kms")));
     let summary = alert["annotations"]["summary"].as_str().context("no sentence")?;
@@ -234,7 +249,7 @@ async fn the_kms_goes_away_and_somebody_is_told_until_it_is_back() -> anyhow::Re
     assert!(receiver.told_of("BillStripeErrors").is_empty(), "Stripe did nothing");
 
     stack.client.kms_heals().await?;
-    let (receiver_name, _) = receiver.hears(&mut watch, "resolved").await?;
+    let (receiver_name, _) = receiver.hears(&mut watch, ALERT, "resolved").await?;
     assert_eq!(receiver_name, "critical");
     wait::until("the recharge to settle", || async {
         let history = stack.client.history("acme").await?;

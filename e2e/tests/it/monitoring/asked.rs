@@ -25,6 +25,13 @@ const QUIET: [&str; 10] = [
 /// What Prometheus itself adds to every sample.
 const OF_THE_TARGET: [&str; 2] = ["job", "instance"];
 
+/// What Prometheus and Alertmanager show of themselves. Whether they do is seen where both run.
+pub(crate) const OF_THE_WATCH: [(&str, &[&str]); 3] = [
+    ("prometheus_notifications_dropped_total", &[]),
+    ("prometheus_notifications_errors_total", &["alertmanager"]),
+    ("alertmanager_notifications_failed_total", &["integration"]),
+];
+
 /// Metrics and their labels.
 pub(crate) type Names = BTreeMap<String, BTreeSet<String>>;
 
@@ -37,6 +44,7 @@ pub(crate) fn everything_asked_for_exists(seen: &Names) -> anyhow::Result<()> {
     let mut known = seen.clone();
     known.insert("up".to_owned(), BTreeSet::new());
     known.insert("ALERTS".to_owned(), labels(&["alertname", "alertstate", "severity"]));
+    known.extend(OF_THE_WATCH.map(|(name, its)| (name.to_owned(), labels(its))));
     let sources = sources()?;
     for name in QUIET {
         let found = registered(&sources, name).with_context(|| format!("nobody registers {name}"))?;
@@ -66,7 +74,7 @@ pub(crate) fn everything_asked_for_exists(seen: &Names) -> anyhow::Result<()> {
 
 fn check(expr: &str, legend: &BTreeSet<String>, known: &Names) -> anyhow::Result<()> {
     let expression = Expression::read(expr);
-    ensure!(!expression.metrics.is_empty(), "{expr} asks for nothing");
+    ensure!(!expression.metrics.is_empty() || expr == rules::ALWAYS, "{expr} asks for nothing");
     let mut there = labels(&OF_THE_TARGET);
     for (name, selected) in &expression.metrics {
         let its = known.get(name).with_context(|| format!("there is no {name}"))?;

@@ -177,9 +177,10 @@ fn refusals(client: &mut Client, user: &str, definitions: &Definitions) -> anyho
         }
     }
     for other in SERVICES.into_iter().filter(|service| *service != user) {
-        for subject in [format!("dead.{other}.forged"), format!("_INBOX_{other}.answer")] {
-            ensure!(!client.publish(&subject)?, "may publish {subject}");
-        }
+        ensure!(!client.publish(&format!("dead.{other}.forged"))?, "may publish dead letters of {other}");
+        // It answers what ingress asks.
+        let answers = user == "recharger" && other == "ingress";
+        ensure!(client.publish(&format!("_INBOX_{other}.answer"))? == answers, "{other}'s inbox");
         ensure!(!client.subscribe(&format!("_INBOX_{other}.>"))?, "may read the answers to {other}");
     }
     for subject in [">", "*.>", "$JS.ACK.>", "$SYS.>", "_INBOX_setup.>"] {

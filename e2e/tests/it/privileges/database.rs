@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::Context;
+use common::doctor::{Rights, rights};
 use e2e::database::Database;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -149,6 +150,16 @@ fn repos(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn rights_of(service: &str) -> &'static [Rights] {
+    match service {
+        "ingress" => rights::INGRESS,
+        "recharger" => rights::RECHARGER,
+        "ledger" => rights::LEDGER,
+        "syncer" => rights::SYNCER,
+        _ => &[],
+    }
+}
+
 #[tokio::test]
 async fn grants_are_what_the_services_sql_needs() -> anyhow::Result<()> {
     let database = Database::shared().await?;
@@ -186,6 +197,9 @@ async fn grants_are_what_the_services_sql_needs() -> anyhow::Result<()> {
         let needless: Vec<&String> =
             needless.filter(|line| !line.starts_with("SELECT ") || !touched.contains(&table_of(line))).collect();
         assert!(needless.is_empty(), "{service} does not need {needless:?}");
+        let asked: BTreeSet<String> =
+            rights::pairs(rights_of(service)).map(|(right, table)| format!("{right} {table}")).collect();
+        assert_eq!(asked, granted, "{service} doctor asks for what is granted");
     }
     let seen: BTreeSet<String> = granted("bill_viewer");
     assert_eq!(
