@@ -164,8 +164,9 @@ async fn database(patient: &Patient, stack: &Stack) -> anyhow::Result<()> {
     let other = stack.database.url_of("syncer")?;
     patient.names("ledger", &[("DATABASE_URL", &other)], "database rights", "ledger_entries").await?;
 
-    // Rights that somebody took away: to change, and to read what another service writes.
-    for (service, right, table) in [("recharger", "UPDATE", "refunds"), ("ingress", "SELECT", "quota_targets")] {
+    // Rights that somebody took away: to change, and to read what another service writes. Such as a service that has nothing
+    // to do at the moment does not use: the stack's end looks whether one was refused something.
+    for (service, right, table) in [("recharger", "UPDATE", "recharge_state"), ("ingress", "SELECT", "quota_targets")] {
         let change = |what: &str, role: &str| AssertSqlSafe(format!("{what} {right} ON {table} {role} bill_{service}"));
         sqlx::raw_sql(change("REVOKE", "FROM")).execute(&stack.pool).await?;
         let found = format!("bill_{service}_login lacks {right} on {table}");
