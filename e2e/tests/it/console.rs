@@ -103,8 +103,13 @@ impl Walk<'_> {
     async fn switch(&self) -> anyhow::Result<()> {
         self.goto(&self.page("")).await?;
         for (now, notice) in [("true", "Auto-recharge is on."), ("false", "Auto-recharge is off.")] {
+            let shown = format!("button[role=switch][aria-checked={now}]");
             self.browser.click("button[role=switch]").await?;
-            self.browser.wait_for(&format!("button[role=switch][aria-checked={now}]")).await?;
+            // What came in meanwhile may move the page under the pointer: a person looks, and presses again.
+            if self.browser.wait_for(&shown).await.is_err() {
+                self.browser.click("button[role=switch]").await?;
+                self.browser.wait_for(&shown).await?;
+            }
             self.browser.wait_for_text(notice).await?;
         }
         self.looks_well().await
