@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 pub use self::address::BrokerAddress;
 pub(crate) use self::progress::timestamp;
 pub use self::progress::{Progress, Unknown};
+use crate::config::Reader;
 use crate::contract::Outgoing;
 use crate::dead_letters::redrive_subject;
 use crate::health::Health;
@@ -168,6 +169,32 @@ pub struct ConsumerDefinition {
     pub config: consumer::pull::Config,
 }
 
+/// What differs between deployments.
+#[derive(Debug, Clone, Copy)]
+pub struct Deployed {
+    /// `NATS_REPLICAS`: so many replicas of each stream. 1 by default; 3 for a cluster of three.
+    pub replicas: usize,
+    /// `CONSUMER_ACK_WAIT`: how long a consumer waits for an acknowledgement. 30 seconds by default.
+    pub ack_wait: Duration,
+}
+
+impl Default for Deployed {
+    fn default() -> Self {
+        Self { replicas: 1, ack_wait: Duration::from_secs(30) }
+    }
+}
+
+impl Deployed {
+    /// Reads both variables.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let usual = Self::default();
+        Self {
+            replicas: reader.parse("NATS_REPLICAS", usual.replicas),
+            ack_wait: reader.duration("CONSUMER_ACK_WAIT", usual.ack_wait),
+        }
+    }
+}
+
 /// What `nats/` says should exist.
 #[derive(Debug, Clone)]
 pub struct Definitions {
@@ -187,6 +214,12 @@ impl Definitions {
             streams: serde_json::from_str(include_str!("../../nats/streams.json"))?,
             consumers: serde_json::from_str(include_str!("../../nats/consumers.json"))?,
         })
+    }
+
+    /// The same for a deployment.
+    #[must_use]
+    pub fn deployed(self, deployed: Deployed) -> Self {
+        self.with_replicas(deployed.replicas).with_ack_wait(deployed.ack_wait)
     }
 
     /// The same with so many replicas of each stream: 3 for a cluster of three.

@@ -170,6 +170,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// `DATABASE_URL`, checked.
+    pub(crate) fn database_url(&mut self) -> Secret {
+        const NAME: &str = "DATABASE_URL";
+        let url = self.secret(NAME, "the PostgreSQL database, postgres://user:password@host/name");
+        self.check_address(NAME, url.expose().trim(), &["postgres", "postgresql"]);
+        url
+    }
+
     /// An address that carries a user and a password, of one of these schemes. It is said to be wrong without being shown.
     pub(crate) fn check_address(&mut self, name: &str, address: &str, schemes: &[&str]) {
         match reqwest::Url::parse(address) {
@@ -293,9 +301,7 @@ pub struct Base {
 impl Base {
     /// Reads the common variables.
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let hint = "the PostgreSQL database, postgres://user:password@host/name";
-        let database_url = reader.secret("DATABASE_URL", hint);
-        reader.check_address("DATABASE_URL", database_url.expose().trim(), &["postgres", "postgresql"]);
+        let database_url = reader.database_url();
         Self {
             broker: BrokerAddress::read(reader),
             database_url,

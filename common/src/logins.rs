@@ -31,7 +31,7 @@ impl Login {
     /// The login of a service, or of `viewer`, under its usual name.
     #[must_use]
     pub fn of(service: &str, password: Secret) -> Self {
-        Self { role: format!("bill_{service}"), name: format!("bill_{service}_login"), password }
+        Self { role: format!("bill_{service}"), name: usual_name(service), password }
     }
 
     /// Reads `BILL_<SERVICE>_DB_PASSWORD` for every service and `BILL_<SERVICE>_DB_USER` where a name is not the usual
@@ -59,10 +59,19 @@ impl Login {
         if !text.is_empty() && (text.len() < SHORTEST_SECRET || !text.bytes().all(|byte| byte.is_ascii_graphic())) {
             reader.problem(format!("{variable} must have at least {SHORTEST_SECRET} characters, all visible ASCII"));
         }
-        let login = Self::of(service, password);
-        let name = reader.optional(&format!("BILL_{}_DB_USER", service.to_uppercase()));
-        Self { name: name.map_or(login.name, |name| name.trim().to_owned()), ..login }
+        let name = name_of(reader, service);
+        Self { name, ..Self::of(service, password) }
     }
+}
+
+/// The name of a service's login: `BILL_<SERVICE>_DB_USER`, or the usual one.
+pub(crate) fn name_of(reader: &mut Reader<'_>, service: &str) -> String {
+    let chosen = reader.optional(&format!("BILL_{}_DB_USER", service.to_uppercase()));
+    chosen.map_or_else(|| usual_name(service), |name| name.trim().to_owned())
+}
+
+fn usual_name(service: &str) -> String {
+    format!("bill_{service}_login")
 }
 
 /// Creates the logins, or gives those that exist this password and role. Safe to repeat, and to run at several places at once.

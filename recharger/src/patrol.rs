@@ -128,9 +128,13 @@ impl Recharger {
 
     /// Asks for the charge of a recharge of which nobody has heard, or looks for it where it may be older than its record.
     pub(crate) async fn charge_again(&self, record: &Record, now: Timestamp) -> Result<Certain, Failure> {
-        let mut connection = self.pool.acquire().await?;
-        let (received, _) = record::repo::began(&mut connection, record.recharge_id).await?;
-        drop(connection);
+        // A payment that is known is read, whenever its trigger was.
+        let received = if record.payment_intent_id.is_none() {
+            let mut connection = self.pool.acquire().await?;
+            record::repo::began(&mut connection, record.recharge_id).await?.0
+        } else {
+            None
+        };
         charge(&self.stripe, record, received.unwrap_or(record.created_at), LOOK, now).await
     }
 

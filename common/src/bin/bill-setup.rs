@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use common::backup::{self, Saved};
-use common::broker::{Broker, BrokerAddress, Definitions};
+use common::broker::{Broker, BrokerAddress, Definitions, Deployed};
 use common::clock::{Clock, SystemClock};
 use common::config::{ProcessEnv, Reader};
 use common::health::Health;
@@ -174,11 +174,10 @@ async fn make_logins() -> anyhow::Result<()> {
 
 async fn streams(check: bool) -> anyhow::Result<()> {
     let mut reader = Reader::new(&ProcessEnv);
-    let replicas = reader.parse("NATS_REPLICAS", 1_usize);
-    let ack_wait = reader.duration("CONSUMER_ACK_WAIT", Duration::from_secs(30));
+    let deployed = Deployed::read(&mut reader);
     let address = BrokerAddress::read(&mut reader);
-    let (replicas, ack_wait, address) = reader.finish((replicas, ack_wait, address))?;
-    let definitions = Definitions::committed()?.with_replicas(replicas).with_ack_wait(ack_wait);
+    let (deployed, address) = reader.finish((deployed, address))?;
+    let definitions = Definitions::committed()?.deployed(deployed);
     let broker = connect(&address).await?;
     let drift = if check {
         definitions.drift(broker.jetstream()).await?
@@ -255,8 +254,8 @@ async fn health(url: Option<String>) -> anyhow::Result<()> {
 /// Where the service of this environment says whether it is ready.
 fn own_health() -> anyhow::Result<String> {
     let mut reader = Reader::new(&ProcessEnv);
-    let mut address = reader.listen(PORT);
-    address = reader.finish(address)?;
+    let address = reader.listen(PORT);
+    let mut address = reader.finish(address)?;
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, Event};
+use async_nats::{Client, ConnectErrorKind, Event, jetstream};
 
-use super::{Check, configuration};
+use super::{Check, configuration, deepest};
 use crate::broker::{BrokerAddress, Definitions};
 use crate::config::{Env, Reader, items};
 use crate::contract::streams;
@@ -23,8 +23,8 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// A connection, and what the broker refused on it.
 pub(super) struct Connected {
-    /// The connection.
-    pub(super) client: Client,
+    client: Client,
+    jetstream: jetstream::Context,
     /// What is to be told about the server.
     pub(super) checks: Vec<Check>,
     refused: Arc<Mutex<Vec<String>>>,
@@ -98,7 +98,9 @@ pub(super) async fn connect(env: &dyn Env, inbox: &str) -> Result<Connected, Che
         }
     };
     let checks = server(&client, &address, &place, &user);
-    Ok(Connected { client, checks, refused })
+    let mut jetstream = jetstream::new(client.clone());
+    jetstream.set_timeout(ANSWER);
+    Ok(Connected { client, jetstream, checks, refused })
 }
 
 /// As whom we connect.
@@ -109,22 +111,15 @@ fn user_of(address: &BrokerAddress) -> String {
 }
 
 fn unreachable(error: &async_nats::ConnectError, place: &str, user: &str) -> Check {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let cause = cause.to_string();
-    let certificate = cause.contains("certificate");
+    let cause = deepest(error);
+    // A connection that is encrypted only from its second line on is told without its kind.
+    let untrusted = error.kind() == ConnectErrorKind::Tls || cause.contains("certificate");
     let (found, fix) = match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => (
             format!("{place} refuses the password of {user}"),
             "Put the password that nats-server was started with (NATS_<USER>_PASSWORD) into NATS_URL.",
         ),
-        ConnectErrorKind::Tls => (
-            format!("{place} can't be trusted: {cause}"),
-            "Name the file of the authority that vouches for it in NATS_CA_FILE, or renew its certificate.",
-        ),
-        _ if certificate => (
+        _ if untrusted => (
             format!("{place} can't be trusted: {cause}"),
             "Name the file of the authority that vouches for it in NATS_CA_FILE, or renew its certificate.",
         ),
@@ -162,11 +157,9 @@ impl Connected {
     /// A line for each setting that is not as it should be.
     pub(super) async fn drift(&self, definitions: anyhow::Result<Definitions>) -> Vec<Check> {
         const FIX: &str = "Run `bill-setup streams` of this build, which puts it right.";
-        let mut jetstream = async_nats::jetstream::new(self.client.clone());
-        jetstream.set_timeout(ANSWER);
         let compared = async {
             let definitions = definitions?;
-            let drift = definitions.drift(&jetstream).await?;
+            let drift = definitions.drift(&self.jetstream).await?;
             Ok::<_, anyhow::Error>((definitions, drift))
         };
         match compared.await {
@@ -182,9 +175,7 @@ impl Connected {
 
     /// Whether there is such a stream.
     async fn has_stream(&self, name: &str) -> Option<Check> {
-        let mut jetstream = async_nats::jetstream::new(self.client.clone());
-        jetstream.set_timeout(ANSWER);
-        let error = jetstream.get_stream(name).await.err()?;
+        let error = self.jetstream.get_stream(name).await.err()?;
         Some(self.unanswered(&format!("stream {name}: {error}")))
     }
 

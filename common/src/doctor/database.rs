@@ -8,7 +8,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
 use super::migrations::{Applied, Known, compare};
-use super::{Check, Service, configuration, repo};
+use super::repo::Facts;
+use super::{Check, Service, configuration, deepest, repo};
 use crate::clock::Clock;
 use crate::config::{Env, Reader};
 use crate::db;
@@ -27,12 +28,12 @@ const APART_MS: i64 = 2_000;
 
 /// Looks with the login of a service.
 pub async fn of_service(env: &dyn Env, service: Service, clock: &dyn Clock) -> Vec<Check> {
-    let (mut connection, mut checks) = match connect(env).await {
+    let (mut connection, facts, mut checks) = match connect(env).await {
         Ok(connected) => connected,
         Err(trouble) => return without_database(trouble, &[MIGRATIONS, RIGHTS, CLOCK]),
     };
     checks.extend(migrations(&mut connection).await);
-    checks.extend(rights(&mut connection, service).await);
+    checks.extend(rights(&mut connection, service, &facts).await);
     checks.push(clocks(&mut connection, clock).await);
     drop(connection.close().await);
     checks
@@ -48,11 +49,10 @@ pub(super) fn without_database(trouble: Check, names: &[&str]) -> Vec<Check> {
 ///
 /// # Errors
 /// What is wrong, as a check.
-pub(super) async fn connect(env: &dyn Env) -> Result<(PgConnection, Vec<Check>), Check> {
+pub(super) async fn connect(env: &dyn Env) -> Result<(PgConnection, Facts, Vec<Check>), Check> {
     const VARIABLE: &str = "DATABASE_URL";
     let mut reader = Reader::new(env);
-    let url = reader.secret(VARIABLE, "");
-    reader.check_address(VARIABLE, url.expose().trim(), &["postgres", "postgresql"]);
+    let url = reader.database_url();
     // A password that everybody knows is told by the configuration, and opens the database all the same.
     let options = match PgConnectOptions::from_str(url.expose().trim()) {
         Ok(options) if !url.expose().is_empty() => options.application_name("bill-doctor"),
@@ -79,7 +79,7 @@ pub(super) async fn connect(env: &dyn Env) -> Result<(PgConnection, Vec<Check>),
     }
     let encrypted = if facts.encrypted { "encrypted" } else { "not encrypted" };
     let found = format!("PostgreSQL {} at {place}, as {}, {encrypted}", facts.version, facts.login);
-    Ok((connection, vec![Check::ok(DATABASE, found)]))
+    Ok((connection, facts, vec![Check::ok(DATABASE, found)]))
 }
 
 /// Where it is, without user and password.
@@ -108,24 +108,15 @@ fn unreachable(error: &sqlx::Error, options: &PgConnectOptions, place: &str) -> 
         ),
         (Some(_), _) => (format!("{place}: {said}"), "Look at the database's log."),
         (None, sqlx::Error::Tls(_)) => (
-            format!("{place} can't be trusted: {}", chain(error)),
+            format!("{place} can't be trusted: {}", deepest(error)),
             "Name the file of the authority that vouches for it in DATABASE_URL (sslrootcert), or renew its certificate.",
         ),
         (None, _) => (
-            format!("{place} can't be reached: {}", chain(error)),
+            format!("{place} can't be reached: {}", deepest(error)),
             "Start it, let this machine through to that address, or correct DATABASE_URL.",
         ),
     };
     Check::failed(DATABASE, found, fix)
-}
-
-/// The deepest cause says it: `Connection refused`, `UnknownIssuer`.
-fn chain(error: &sqlx::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
-    }
-    deepest.to_string()
 }
 
 /// It is there, and did not answer a question.
@@ -160,18 +151,17 @@ pub(super) async fn migrations(connection: &mut PgConnection) -> Vec<Check> {
 }
 
 /// Whether the login has its service's role, and every right that its service's SQL needs.
-async fn rights(connection: &mut PgConnection, service: Service) -> Vec<Check> {
+async fn rights(connection: &mut PgConnection, service: Service, facts: &Facts) -> Vec<Check> {
     let role = format!("bill_{}", service.name);
     let asked = async {
-        let facts = repo::facts(connection).await?;
         let member = repo::has_role(connection, &role).await?;
-        Ok::<_, sqlx::Error>((facts, member, repo::lacking(connection, service.rights).await?))
+        Ok::<_, sqlx::Error>((member, repo::lacking(connection, service.rights).await?))
     };
-    let (facts, member, lacking) = match asked.await {
+    let (member, lacking) = match asked.await {
         Ok(told) => told,
         Err(error) => return vec![unanswered(RIGHTS, &error)],
     };
-    let login = facts.login;
+    let login = &facts.login;
     if facts.superuser {
         let found = format!("{login} is a superuser, whom no grant holds back");
         return vec![Check::warning(

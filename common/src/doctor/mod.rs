@@ -47,6 +47,15 @@ pub async fn of_service(service: Service, env: &dyn Env, clock: &dyn Clock) -> V
     [database, broker].concat()
 }
 
+/// The deepest cause says it: `Connection refused`, `UnknownIssuer`.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
 /// The checks, or one that says that they did not end in time.
 pub async fn within(name: &str, checks: impl Future<Output = Vec<Check>>) -> Vec<Check> {
     tokio::time::timeout(LIMIT, checks).await.unwrap_or_else(|_| {

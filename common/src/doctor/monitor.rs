@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Check;
+use super::{Check, deepest};
 use crate::config::{Env, Reader};
 
 const NAME: &str = "broker storage";
@@ -38,22 +38,10 @@ fn client(plain: bool) -> reqwest::Result<reqwest::Client> {
 }
 
 async fn look_at(client: &reqwest::Client, url: &str) -> Check {
-    let Ok(mut address) = reqwest::Url::parse(url) else {
-        return Check::failed(
-            NAME,
-            format!("{VARIABLE} is no address"),
-            format!("Set {VARIABLE} to {DEFAULT} or the like."),
-        );
+    let Some(address) = page(url) else {
+        let fix = format!("Set {VARIABLE} to {DEFAULT} or the like.");
+        return Check::failed(NAME, format!("{VARIABLE} is no address"), fix);
     };
-    // It has no authentication, so what stands there is a mistake, and not to be shown.
-    if address.set_username("").and_then(|()| address.set_password(None)).is_err() {
-        return Check::failed(
-            NAME,
-            format!("{VARIABLE} is no address"),
-            format!("Set {VARIABLE} to {DEFAULT} or the like."),
-        );
-    }
-    address.set_path("/jsz");
     match ask(client, address.clone()).await {
         Ok(told) => judge(address.authority(), &told),
         Err(error) => {
@@ -68,17 +56,20 @@ async fn look_at(client: &reqwest::Client, url: &str) -> Check {
     }
 }
 
+/// The page that tells of JetStream.
+fn page(url: &str) -> Option<reqwest::Url> {
+    let mut address = reqwest::Url::parse(url).ok()?;
+    // It has no authentication, so what stands there is a mistake, and not to be shown.
+    address.set_username("").ok()?;
+    address.set_password(None).ok()?;
+    address.set_path("/jsz");
+    Some(address)
+}
+
 async fn ask(client: &reqwest::Client, address: reqwest::Url) -> Result<Value, String> {
-    let deepest = |error: reqwest::Error| {
-        let error = error.without_url();
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        cause.to_string()
-    };
-    let answer = client.get(address).send().await.and_then(reqwest::Response::error_for_status).map_err(deepest)?;
-    answer.json().await.map_err(deepest)
+    let why = |error: reqwest::Error| deepest(&error.without_url());
+    let answer = client.get(address).send().await.and_then(reqwest::Response::error_for_status).map_err(why)?;
+    answer.json().await.map_err(why)
 }
 
 /// What `/jsz` says of how it stores.

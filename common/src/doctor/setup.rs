@@ -1,31 +1,23 @@
 //! What only the operator sees, with the login that migrates and the broker's user `setup`: every stream and consumer, how
 //! the broker stores, every migration, every service's login.
 
-use std::time::Duration;
-
 use sqlx::{Connection, PgConnection};
 
 use super::repo::LoginState;
 use super::{Check, broker, configuration, database, monitor, repo, within};
-use crate::broker::{BrokerAddress, Definitions};
+use crate::broker::{BrokerAddress, Definitions, Deployed};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Env, Reader};
-use crate::logins::SERVICES;
+use crate::logins::{self, SERVICES};
 
 const LOGINS: &str = "logins";
-
-/// What `bill-setup` is told of the streams.
-struct Wanted {
-    replicas: usize,
-    ack_wait: Duration,
-}
 
 /// Looks at everything.
 pub async fn look(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
     let wanted = read(env);
     let configuration = configuration::check("bill-setup", "`bill-setup help`", &wanted);
     // What is not readable is told above; the usual values do for the rest.
-    let wanted = wanted.unwrap_or(Wanted { replicas: 1, ack_wait: Duration::from_secs(30) });
+    let wanted = wanted.unwrap_or_default();
     let database = within(database::DATABASE, of_database(env, clock));
     let broker = within("broker", of_broker(env, wanted));
     let monitor = within("broker storage", monitor::look(env));
@@ -33,20 +25,16 @@ pub async fn look(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
     [configuration, database, broker, monitor].concat()
 }
 
-fn read(env: &dyn Env) -> Result<Wanted, ConfigError> {
+fn read(env: &dyn Env) -> Result<Deployed, ConfigError> {
     let mut reader = Reader::new(env);
-    let database = reader.secret("DATABASE_URL", "the PostgreSQL database, postgres://user:password@host/name");
-    reader.check_address("DATABASE_URL", database.expose().trim(), &["postgres", "postgresql"]);
+    reader.database_url();
     BrokerAddress::read(&mut reader);
-    let wanted = Wanted {
-        replicas: reader.parse("NATS_REPLICAS", 1),
-        ack_wait: reader.duration("CONSUMER_ACK_WAIT", Duration::from_secs(30)),
-    };
+    let wanted = Deployed::read(&mut reader);
     reader.finish(wanted)
 }
 
 async fn of_database(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
-    let (mut connection, mut checks) = match database::connect(env).await {
+    let (mut connection, _, mut checks) = match database::connect(env).await {
         Ok(connected) => connected,
         Err(trouble) => return database::without_database(trouble, &["migrations", LOGINS, database::CLOCK]),
     };
@@ -57,12 +45,12 @@ async fn of_database(env: &dyn Env, clock: &dyn Clock) -> Vec<Check> {
     checks
 }
 
-async fn of_broker(env: &dyn Env, Wanted { replicas, ack_wait }: Wanted) -> Vec<Check> {
+async fn of_broker(env: &dyn Env, wanted: Deployed) -> Vec<Check> {
     let connected = match broker::connect(env, "setup").await {
         Ok(connected) => connected,
         Err(trouble) => return broker::without_broker(trouble, &[broker::STREAMS]),
     };
-    let definitions = Definitions::committed().map(|all| all.with_replicas(replicas).with_ack_wait(ack_wait));
+    let definitions = Definitions::committed().map(|all| all.deployed(wanted));
     let mut checks = connected.checks.clone();
     checks.extend(connected.drift(definitions).await);
     connected.close().await;
@@ -73,13 +61,7 @@ async fn of_broker(env: &dyn Env, Wanted { replicas, ack_wait }: Wanted) -> Vec<
 async fn logins(connection: &mut PgConnection, env: &dyn Env) -> Vec<Check> {
     let mut reader = Reader::new(env);
     let roles: Vec<String> = SERVICES.iter().map(|service| format!("bill_{service}")).collect();
-    let names = SERVICES.iter().map(|service| {
-        let usual = format!("bill_{service}_login");
-        reader
-            .optional(&format!("BILL_{}_DB_USER", service.to_uppercase()))
-            .map_or(usual, |name| name.trim().to_owned())
-    });
-    let names: Vec<String> = names.collect();
+    let names: Vec<String> = SERVICES.iter().map(|service| logins::name_of(&mut reader, service)).collect();
     match repo::logins(connection, &roles, &names).await {
         Ok(states) => {
             let troubles: Vec<Check> = states.iter().filter_map(trouble).collect();
