@@ -55,7 +55,7 @@ fn examine(connection: &Connection, options: &Doctor) -> u8 {
         })
     });
     match report {
-        Ok(report) => written(&if connection.json { report.to_json() } else { report.to_table() }, report.exit_code()),
+        Ok(report) => written(&report.text(connection.json), report.exit_code()),
         Err(failure) => {
             let told = Told::failure(&failure, None, connection.json, &terminal::show());
             terminal::note(&told.err);

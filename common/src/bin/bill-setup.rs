@@ -240,9 +240,7 @@ async fn health(url: Option<String>) -> anyhow::Result<()> {
         Some(url) => url,
         None => own_health()?,
     };
-    common::clients::install_tls();
-    // A proxy of the environment is for what is outside.
-    let client = reqwest::Client::builder().timeout(HEALTH).no_proxy().build()?;
+    let client = common::clients::inside(url.starts_with("http://")).timeout(HEALTH).build()?;
     let answer = client.get(&url).send().await?;
     let status = answer.status();
     let said = answer.text().await.unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Check, deepest};
+use crate::clients::inside;
 use crate::config::{Env, Reader};
 
 const NAME: &str = "broker storage";
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn look(env: &dyn Env) -> Vec<Check> {
     let mut reader = Reader::new(env);
     let urls = reader.optional(VARIABLE).unwrap_or_else(|| DEFAULT.to_owned());
-    let client = match client(!urls.contains("https://")) {
+    let client = match inside(!urls.contains("https://")).timeout(PATIENCE).build() {
         Ok(client) => client,
         Err(error) => {
             return vec![Check::failed(NAME, format!("no HTTP call can be made: {error}"), "Reinstall bill-setup.")];
@@ -25,16 +26,6 @@ pub async fn look(env: &dyn Env) -> Vec<Check> {
     };
     let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
     futures_util::future::join_all(urls.map(|url| look_at(&client, url))).await
-}
-
-fn client(plain: bool) -> reqwest::Result<reqwest::Client> {
-    crate::clients::install_tls();
-    let mut builder = reqwest::Client::builder().timeout(PATIENCE).no_proxy();
-    if plain {
-        // Without this the system's certificate authorities are loaded, and a system without any is an error.
-        builder = builder.tls_certs_only(std::iter::empty());
-    }
-    builder.build()
 }
 
 async fn look_at(client: &reqwest::Client, url: &str) -> Check {

@@ -28,6 +28,15 @@ impl Arguments {
     }
 }
 
+impl Report {
+    /// Writes it to the standard output, and returns its exit code. Who does not read it knows the code.
+    #[must_use]
+    pub fn write(&self, json: bool) -> ExitCode {
+        drop(std::io::stdout().write_all(self.text(json).as_bytes()));
+        ExitCode::from(self.exit_code())
+    }
+}
+
 /// Looks, writes what was found to the standard output, and ends with 0 when nothing failed, 1 when something did, and
 /// 2 when it was called wrongly. Nothing is logged: what a log would tell is in the report.
 pub fn main<F: Future<Output = Vec<Check>>>(part: &str, words: &[String], look: impl FnOnce() -> F) -> ExitCode {
@@ -42,11 +51,7 @@ pub fn main<F: Future<Output = Vec<Check>>>(part: &str, words: &[String], look: 
             return ExitCode::from(USAGE_CODE);
         }
     };
-    let report = Report::of(part, runtime.block_on(look()));
-    let text = if arguments.json { report.to_json() } else { report.to_table() };
-    // Who does not read it knows the code.
-    drop(std::io::stdout().write_all(text.as_bytes()));
-    ExitCode::from(report.exit_code())
+    Report::of(part, runtime.block_on(look())).write(arguments.json)
 }
 
 #[cfg(test)]

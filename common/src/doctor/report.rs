@@ -105,6 +105,12 @@ impl Report {
         u8::from(!self.ok)
     }
 
+    /// For programs, or for people.
+    #[must_use]
+    pub fn text(&self, json: bool) -> String {
+        if json { self.to_json() } else { self.to_table() }
+    }
+
     /// One JSON document, with a line break at its end.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -22,12 +22,7 @@ async fn main() -> ExitCode {
         Err(error) => Err(error),
     };
     match looked {
-        Ok((report, json)) => {
-            let text = if json { report.to_json() } else { report.to_table() };
-            // Who does not read it knows the code.
-            drop(std::io::stdout().write_all(text.as_bytes()));
-            ExitCode::from(report.exit_code())
-        }
+        Ok((report, json)) => report.write(json),
         Err(error) => {
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
             ExitCode::from(USAGE_CODE)

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Url, redirect};
 
+use crate::clients::inside;
+
 /// Connections that are kept for the next call.
 const IDLE_CONNECTIONS: usize = 16;
 /// Shorter than what servers and proxies usually allow, so that they seldom close one that we are about to use.
@@ -70,23 +72,14 @@ impl FromStr for BaseUrl {
 /// # Errors
 /// When TLS is wanted and the system has no certificate authorities.
 pub(super) fn client(base: &BaseUrl, connect: Duration, request: Duration) -> anyhow::Result<Client> {
-    // An error means that a provider is installed already, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let mut builder = Client::builder()
+    inside(base.is_plain())
         .connect_timeout(connect)
         .timeout(request)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .pool_idle_timeout(IDLE_FOR)
         // Some servers redirect between `/organizations` and `/organizations/`.
         .redirect(redirect::Policy::limited(3))
-        // Backends are inside: a proxy meant for the way outside would only break the way to them.
-        .no_proxy()
-        .user_agent("bill-service");
-    if base.is_plain() {
-        // Without this the system's certificate authorities are loaded, and a system without any is an error.
-        builder = builder.tls_certs_only(std::iter::empty());
-    }
-    builder
+        .user_agent("bill-service")
         .build()
         .map_err(|error| anyhow::Error::new(error).context("can't prepare HTTP calls (are CA certificates installed?)"))
 }
