@@ -139,6 +139,10 @@ impl Rig {
         Some(self.jetstream.get_stream(stream).await.ok()?.cached_info().state.messages)
     }
 
+    async fn last_sequence(&self, stream: &str) -> Option<u64> {
+        Some(self.jetstream.get_stream(stream).await.ok()?.cached_info().state.last_sequence)
+    }
+
     pub(crate) async fn message(&self, stream: &str, sequence: u64) -> StreamMessage {
         self.jetstream.get_stream(stream).await.unwrap().get_raw_message(sequence).await.unwrap()
     }
@@ -149,10 +153,15 @@ impl Rig {
     }
 
     /// The same of what the service reads from another stream.
+    ///
+    /// The consumer's own count of what waits comes a moment after the stream's: a message that was just stored counts
+    /// as open by the stream's last sequence, which every consumer of these tests reads up to.
     pub(crate) async fn until_nothing_is_open_on(&self, stream: &str) {
         eventually("everything is acknowledged or terminated", || async {
             let Some(info) = self.consumer_of(SERVICE, stream).await else { return false };
-            info.num_pending == 0
+            let Some(last) = self.last_sequence(stream).await else { return false };
+            info.delivered.stream_sequence == last
+                && info.num_pending == 0
                 && info.num_ack_pending == 0
                 && info.ack_floor.stream_sequence == info.delivered.stream_sequence
         })
