@@ -48,7 +48,14 @@ async fn show(app: &App, id: &str, caller: &Caller) -> Result<Answer, Problem> {
             None => return Err(error.into()),
         },
     };
-    let status = status.or_else(|| app.outcomes.recall(&id).map(|accepted| remembered(&id, &accepted)));
+    let status = match (status, app.outcomes.recall(&id)) {
+        // It ended after the tables were looked at. They have it now, and why it ended so.
+        (None, Some(accepted)) if accepted.outcome.is_some() => {
+            look(app, &id).await.ok().flatten().or_else(|| Some(remembered(&id, &accepted)))
+        }
+        (None, accepted) => accepted.map(|accepted| remembered(&id, &accepted)),
+        (status, _) => status,
+    };
     let status = match status {
         None => repo::asked(&app.pool, &id).await?.map(|asked| unconfirmed(&id, asked)),
         known => known,
