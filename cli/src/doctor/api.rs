@@ -1,5 +1,7 @@
 //! The API itself, the token, and the chain as the API tells it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +15,9 @@ use common::doctor::Check;
 const API: &str = "API";
 const TOKEN: &str = "token";
 const CHAIN: &str = "chain";
+/// So often a consumer that nobody asks must be seen so, and the time between two looks.
+const LOOKS: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(400);
 
 /// Looks, and returns Stripe's mode where it is known.
 pub(super) async fn look(client: &Client, checks: &mut Vec<Check>) -> Option<String> {
@@ -24,17 +29,31 @@ pub(super) async fn look(client: &Client, checks: &mut Vec<Check>) -> Option<Str
             return None;
         }
     }
-    match client.make(&Call::get(&[&"pipeline"], show::outcome)).await {
-        Ok(answer) => {
+    match pipeline(client).await {
+        Ok(body) => {
             checks.push(role(client).await);
-            checks.extend(chain(&answer.body));
-            answer.body["outside"]["stripe"]["mode"].as_str().map(str::to_owned)
+            checks.extend(chain(&body));
+            body["outside"]["stripe"]["mode"].as_str().map(str::to_owned)
         }
         Err(failure) => {
             checks.push(unanswered(TOKEN, "it may not see the chain", &failure));
             checks.push(Check::skipped(CHAIN, "the token may not see it"));
             None
         }
+    }
+}
+
+/// The chain as the API tells it. Between two requests for messages a service asks for none, so one look does not say that
+/// nobody is there.
+async fn pipeline(client: &Client) -> Result<Value, Failure> {
+    let mut looks = 1;
+    loop {
+        let body = client.make(&Call::get(&[&"pipeline"], show::outcome)).await?.body;
+        if looks == LOOKS || !list(&body["consumers"]).iter().any(is_left_alone) {
+            return Ok(body);
+        }
+        looks += 1;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -99,10 +118,15 @@ fn consumer(one: &Value) -> Option<Check> {
         let fix = "Run `bill-setup doctor`, which compares streams and consumers with nats/.";
         return Some(Check::failed(CHAIN, format!("{service} on {stream}: {problem}"), fix));
     }
-    (one["asking"] == 0 && one["ack_pending"] == 0).then(|| {
+    is_left_alone(one).then(|| {
         let found = format!("no {service} takes from {stream}; {} messages wait", one["pending"]);
         Check::failed(CHAIN, found, format!("Start {service}, and run `{service} doctor` where it runs."))
     })
+}
+
+/// Whether nobody asks for its messages, and nobody has any.
+fn is_left_alone(consumer: &Value) -> bool {
+    consumer["asking"] == 0 && consumer["ack_pending"] == 0
 }
 
 fn dead_letters(letters: &Value) -> Option<Check> {
